@@ -1,0 +1,356 @@
+//! What hostkit wants: pure functions from what there is and what was asked for to a plan.
+
+mod access;
+mod env;
+mod host;
+mod redis_rules;
+mod site;
+mod spec;
+mod unit;
+
+use std::path::PathBuf;
+
+pub use access::{USER_COMMANDS, parse_request};
+pub use env::{ManagedEnv, passwords};
+pub use host::{HostFacts, plan as host_plan};
+pub use spec::{FoundUnit, read_unit};
+pub use unit::{check_command, split_command};
+
+use crate::{
+    config::Config,
+    error::Result,
+    names::{Domain, ReleaseId},
+    plan::{Ground, Lane, Plan},
+    registry::{OFFSETS, Project},
+    secret::Secret,
+    steps::{
+        Account, Contents, Database, Dir, Entry, File, Judge, Keyspace, Leftovers, Link, Log,
+        Probe, Role, Service, Text, Trigger, Wall,
+    },
+    sys::{Owner, redis::Version, users::User},
+    templates::Templates,
+};
+
+/// What a plan must know of the host. It decides; it does not look.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub has_ipv6: bool,
+    /// The user that nginx serves as, and the group that reads its logs.
+    pub web: Owner,
+    pub log_group: u32,
+    pub redis_version: Version,
+    /// The project's `.env` as it stands.
+    pub env: Option<String>,
+    /// The release that `app` points to, if it is complete.
+    pub release: Option<ReleaseId>,
+    /// Whether `app` points to some release, complete or not.
+    pub app: Option<PathBuf>,
+}
+
+/// Passwords of a project: read from its `.env`, or made new.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    pub redis: Secret,
+    pub postgres: Secret,
+}
+
+const MAP: &str = "/etc/nginx/conf.d/hostkit-map.conf";
+const WALL_DIR: &str = "/etc/hostkit/wall.d";
+
+/// Everything that a project is on the host: the one list behind provisioning, dry-run, drift,
+/// repair and delete.
+pub fn plan(
+    project: &Project,
+    facts: &Facts,
+    passwords: &Passwords,
+    config: &Config,
+    templates: &Templates,
+    ground: Ground,
+) -> Result<Plan> {
+    let maker = Maker { project, facts, passwords, config, templates };
+    let mut plan = Plan::new(ground);
+    maker.home(&mut plan)?;
+    maker.ports(&mut plan);
+    maker.redis(&mut plan);
+    maker.postgres(&mut plan);
+    maker.unit(&mut plan)?;
+    maker.access(&mut plan)?;
+    maker.site(&mut plan)?;
+    Ok(plan)
+}
+
+struct Maker<'a> {
+    project: &'a Project,
+    facts: &'a Facts,
+    passwords: &'a Passwords,
+    config: &'a Config,
+    templates: &'a Templates,
+}
+
+impl Maker<'_> {
+    fn user(&self) -> Owner {
+        Owner::new(self.project.uid, self.project.uid)
+    }
+
+    /// Root's, and readable by the project: what it may see and never change.
+    fn shown(&self) -> Owner {
+        Owner::new(0, self.project.uid)
+    }
+
+    fn dir(&self, path: PathBuf, owner: Owner, mode: u32) -> Dir {
+        Dir { path, owner, mode, contents: Contents::GoesToo }
+    }
+
+    fn home(&self, plan: &mut Plan) -> Result<()> {
+        let name = &self.project.name;
+        let home = name.home();
+        plan.part("user and home", home.display().to_string());
+        plan.step(
+            Lane::Accounts,
+            Account {
+                user: User {
+                    name: name.to_string(),
+                    owner: self.user(),
+                    home: home.display().to_string(),
+                    shell: "/bin/bash".into(),
+                    comment: format!("hostkit project {name}"),
+                },
+            },
+        );
+        plan.step(Lane::Files, self.dir(home.clone(), self.shown(), 0o750));
+        plan.step(Lane::Files, self.dir(home.join("releases"), self.shown(), 0o750));
+        plan.step(Lane::Files, self.dir(home.join("releases/empty"), self.shown(), 0o750));
+        plan.step(Lane::Files, self.dir(home.join("shared"), self.user(), 0o750));
+        plan.step(Lane::Files, self.dir(home.join(".cache"), self.user(), 0o700));
+        let app = self.facts.app.clone().unwrap_or_else(|| "releases/empty".into());
+        plan.step(Lane::Files, Link { at: home.join("app"), to: app });
+        if self.project.runtime == crate::names::Runtime::Python {
+            plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
+        }
+        let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
+        plan.step(
+            Lane::Files,
+            File {
+                path: name.env_file(),
+                owner: self.shown(),
+                mode: 0o640,
+                text: Text::Secret(text),
+                judge: Judge::Nobody,
+            },
+        );
+        let logs = name.logs();
+        plan.step(Lane::Files, self.dir(logs.clone(), self.shown(), 0o2750));
+        for log in ["app.log", "error.log"] {
+            plan.step(Lane::Files, Log { path: logs.join(log), owner: self.shown(), mode: 0o640 });
+        }
+        Ok(())
+    }
+
+    fn ports(&self, plan: &mut Plan) {
+        let Self { project, .. } = self;
+        let ports: Vec<u16> = OFFSETS.iter().map(|(_, offset)| project.port + offset).collect();
+        plan.part("port", project.port.to_string());
+        let wall = Wall { uid: project.uid, ports };
+        let rules =
+            format!("# Made by hostkit for the project {}.\n{}", project.name, wall.rules());
+        plan.step(
+            Lane::Kernel,
+            File {
+                path: format!("{WALL_DIR}/{}.nft", project.name).into(),
+                owner: Owner::ROOT,
+                mode: 0o644,
+                text: Text::Exactly(rules),
+                judge: Judge::Nobody,
+            },
+        );
+        plan.step(Lane::Kernel, wall);
+    }
+
+    fn redis(&self, plan: &mut Plan) {
+        let Some(database) = self.project.redis else { return };
+        plan.part("redis", format!("database {database}, confined user"));
+        let rules = redis_rules::of(&self.project.name, database, self.facts.redis_version);
+        plan.step(
+            Lane::Redis,
+            Keyspace {
+                user: self.project.name.to_string(),
+                database,
+                commands: rules.commands,
+                channels: rules.channels,
+                selector: rules.selector,
+                password: Some(self.passwords.redis.clone()),
+            },
+        );
+    }
+
+    fn postgres(&self, plan: &mut Plan) {
+        let Self { project, config, .. } = self;
+        if !project.postgres {
+            return;
+        }
+        let name = &project.name;
+        let connections = config.postgres.connections;
+        plan.part("postgres", format!("{}, {connections} connections", name.database()));
+        let comment = format!("hostkit project {name}");
+        plan.step(
+            Lane::Postgres,
+            Role {
+                name: name.role(),
+                connections,
+                comment: comment.clone(),
+                password: Some(self.passwords.postgres.clone()),
+            },
+        );
+        plan.step(Lane::Postgres, Database { name: name.database(), owner: name.role(), comment });
+    }
+
+    fn unit(&self, plan: &mut Plan) -> Result<()> {
+        let Self { project, config, templates, .. } = self;
+        let name = &project.name;
+        plan.part("unit", name.unit());
+        plan.notifying(
+            Lane::Files,
+            File {
+                path: name.unit_file(),
+                owner: Owner::ROOT,
+                mode: 0o644,
+                text: Text::Exactly(unit::render(project, config, templates)?),
+                judge: Judge::Nobody,
+            },
+            [Trigger::DaemonReload(name.unit())],
+        );
+        let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", name.unit());
+        plan.step(Lane::Files, Link { at: wants.into(), to: name.unit_file() });
+        plan.step(Lane::Files, Service { unit: name.unit() });
+        plan.step(Lane::Files, Leftovers { user: name.to_string(), uid: project.uid });
+        Ok(())
+    }
+
+    fn access(&self, plan: &mut Plan) -> Result<()> {
+        let Self { project, config, .. } = self;
+        let keys = access::keys(project, config);
+        plan.part("access", access::told(keys.len()));
+        let ssh = project.name.home().join(".ssh");
+        plan.step(Lane::Files, self.dir(ssh.clone(), self.shown(), 0o750));
+        plan.step(
+            Lane::Files,
+            File {
+                path: ssh.join("authorized_keys"),
+                owner: self.shown(),
+                mode: 0o640,
+                text: Text::Exactly(access::authorized_keys(&project.name, &keys)),
+                judge: Judge::Nobody,
+            },
+        );
+        plan.step(
+            Lane::Files,
+            File {
+                path: project.name.sudoers(),
+                owner: Owner::ROOT,
+                mode: 0o440,
+                text: Text::Exactly(access::sudoers(&project.name, self.templates)?),
+                judge: Judge::Sudo,
+            },
+        );
+        Ok(())
+    }
+
+    fn site(&self, plan: &mut Plan) -> Result<()> {
+        let Self { project, facts, config, templates, .. } = self;
+        let name = &project.name;
+        let domains = site::domains(project, config)?;
+        let all: Vec<&str> = domains.iter().map(Domain::as_str).collect();
+        plan.part("site", all.join(", "));
+        let site = site::render(project, &domains, facts, templates)?;
+        for kind in ["access", "error"] {
+            let path = format!("/var/log/nginx/hostkit-{name}.{kind}.log").into();
+            let owner = Owner::new(facts.web.uid, facts.log_group);
+            plan.step(Lane::Files, Log { path, owner, mode: 0o640 });
+        }
+        let reload = Trigger::NginxReload(
+            domains.first().map(|domain| Probe { domain: domain.clone(), mark: site.mark }),
+        );
+        plan.notifying(
+            Lane::Files,
+            File {
+                path: name.site(),
+                owner: Owner::ROOT,
+                mode: 0o644,
+                text: Text::Exactly(site.text),
+                judge: Judge::Nginx,
+            },
+            [reload.clone()],
+        );
+        plan.notifying(
+            Lane::Files,
+            Link { at: name.site_link(), to: name.site() },
+            [reload.clone()],
+        );
+        if let Some(domain) = domains.first() {
+            plan.notifying(
+                Lane::Kernel,
+                Entry {
+                    path: MAP.into(),
+                    whose: name.to_string(),
+                    line: format!("{domain} {};", project.port),
+                },
+                [reload],
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Runtime;
+
+    pub(super) fn shop() -> Project {
+        Project {
+            name: "my-shop".parse().unwrap(),
+            runtime: Runtime::Python,
+            uid: 20_000,
+            port: 8001,
+            redis: Some(1),
+            postgres: true,
+            start: None,
+            domains: Vec::new(),
+            keys: Vec::new(),
+            created_by: "root".into(),
+            created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
+            deleting: false,
+        }
+    }
+
+    pub(super) fn facts() -> Facts {
+        Facts {
+            has_ipv6: true,
+            web: Owner::new(33, 33),
+            log_group: 4,
+            redis_version: Version { major: 7, minor: 0 },
+            env: None,
+            release: None,
+            app: None,
+        }
+    }
+
+    #[test]
+    fn a_plan_never_holds_a_password_in_what_the_journal_writes() {
+        let passwords =
+            Passwords { redis: Secret::new("r3d1s"), postgres: Secret::new("p0stgr3s") };
+        let plan = plan(
+            &shop(),
+            &facts(),
+            &passwords,
+            &Config::default(),
+            &Templates::default(),
+            Ground::Fresh,
+        )
+        .unwrap();
+        for planned in &plan.steps {
+            let text = serde_json::to_string(&planned.step).unwrap();
+            assert!(!text.contains("r3d1s") && !text.contains("p0stgr3s"), "{text}");
+        }
+    }
+}

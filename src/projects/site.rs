@@ -1,0 +1,106 @@
+//! A project's site in nginx.
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Facts;
+use crate::{
+    config::Config,
+    error::Result,
+    names::{Domain, Runtime},
+    registry::{Project, port_of},
+    steps::{MARK, MARK_PATH},
+    templates::Templates,
+};
+
+#[derive(Serialize)]
+struct Site<'a> {
+    name: &'a str,
+    port: u16,
+    standby: u16,
+    ipv6: bool,
+    domains: Vec<&'a str>,
+    deployed: bool,
+    page: String,
+    mark_path: &'static str,
+    mark_header: &'static str,
+    mark: &'a str,
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    name: &'a str,
+}
+
+pub(super) struct Rendered {
+    pub(super) text: String,
+    /// Changes whenever the text does.
+    pub(super) mark: String,
+}
+
+/// What the project answers to: below the base domain first, then its own.
+pub(super) fn domains(project: &Project, config: &Config) -> Result<Vec<Domain>> {
+    let mut domains = vec![config.base_domain.below(&project.name)?];
+    domains.extend(
+        project.domains.iter().filter(|own| **own != domains[0]).cloned().collect::<Vec<_>>(),
+    );
+    Ok(domains)
+}
+
+pub(super) fn render(
+    project: &Project,
+    domains: &[Domain],
+    facts: &Facts,
+    templates: &Templates,
+) -> Result<Rendered> {
+    let page = templates.render("nginx/page.html", &Page { name: project.name.as_str() })?;
+    let mut site = Site {
+        name: project.name.as_str(),
+        port: project.port,
+        standby: port_of(project.port, "standby"),
+        ipv6: facts.has_ipv6,
+        domains: domains.iter().map(Domain::as_str).collect(),
+        deployed: facts.release.is_some() && project.runtime != Runtime::Static,
+        page: quotable(&page),
+        mark_path: MARK_PATH,
+        mark_header: MARK,
+        mark: "",
+    };
+    let unmarked = templates.render("nginx/site.conf", &site)?;
+    let mark = HEXLOWER.encode(&Sha256::digest(unmarked.as_bytes())[..8]);
+    site.mark = &mark;
+    let text = templates.render("nginx/site.conf", &site)?;
+    Ok(Rendered { text, mark })
+}
+
+/// A page that can stand between single quotes in nginx, which knows no escape for `$`.
+fn quotable(page: &str) -> String {
+    page.replace('\\', "&#92;").replace('\'', "&#39;").replace('$', "&#36;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::projects::tests::{facts, shop};
+
+    fn rendered(facts: &Facts) -> Rendered {
+        let config =
+            Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
+        let domains = domains(&shop(), &config).unwrap();
+        render(&shop(), &domains, facts, &Templates::default()).unwrap()
+    }
+
+    #[test]
+    fn the_site_of_a_project_without_a_release() {
+        insta::assert_snapshot!("site-empty", rendered(&facts()).text);
+    }
+
+    #[test]
+    fn the_site_of_a_project_with_one() {
+        let facts = Facts { release: Some("20261121-093012".parse().unwrap()), ..facts() };
+        let with = rendered(&facts);
+        insta::assert_snapshot!("site-deployed", with.text);
+        assert_ne!(with.mark, rendered(&super::tests::facts()).mark);
+    }
+}

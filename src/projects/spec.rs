@@ -1,0 +1,84 @@
+//! A project read back from its unit, for when the registry is lost.
+
+use jiff::Timestamp;
+
+use super::unit::split_command;
+use crate::{
+    error::{Error, Result},
+    names::{Domain, ProjectName, Runtime},
+    registry::Project,
+};
+
+/// What a unit says of its project; SSH keys stand elsewhere.
+pub type FoundUnit = Project;
+
+/// Reads the `[X-Hostkit]` section of a unit that hostkit made.
+pub fn read_unit(text: &str) -> Result<FoundUnit> {
+    let refused =
+        |why: &str| Error::failed("a unit does not say whose it is").caused_by(why.to_owned());
+    let section = text
+        .split_once("\n[X-Hostkit]\n")
+        .map(|(_, section)| section)
+        .ok_or_else(|| refused("it has no section [X-Hostkit]"))?;
+    let section = section.split("\n[").next().unwrap_or_default();
+    let all = |key: &str| -> Vec<&str> {
+        section.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+    };
+    let one =
+        |key: &str| all(key).first().copied().ok_or_else(|| refused(&format!("it has no {key}=")));
+    let number =
+        |key: &str| one(key)?.parse::<u32>().map_err(|_| refused(&format!("{key}= is no number")));
+    let name: ProjectName = one("Project")?.parse()?;
+    Ok(Project {
+        runtime: one("Runtime")?.parse::<Runtime>()?,
+        uid: number("Uid")?,
+        port: u16::try_from(number("Port")?).map_err(|_| refused("Port= is no port"))?,
+        redis: if all("Redis").is_empty() { None } else { Some(number("Redis")?) },
+        postgres: one("Postgres")? == "yes",
+        start: all("Start").first().map(|line| plain(line)).transpose()?,
+        domains: all("Domain").into_iter().map(str::parse).collect::<Result<Vec<Domain>>>()?,
+        keys: Vec::new(),
+        created_by: one("CreatedBy")?.to_owned(),
+        created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
+        deleting: false,
+        name,
+    })
+}
+
+/// The command as it was given: systemd's doubled signs made single again.
+fn plain(line: &str) -> Result<String> {
+    let words = split_command(line)?;
+    let quoted = |word: String| {
+        let word = word.replace("%%", "%").replace("$$", "$");
+        let simple = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+,%$".contains(c);
+        if !word.is_empty() && word.chars().all(simple) { word } else { format!("'{word}'") }
+    };
+    Ok(words.into_iter().map(quoted).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        projects::{tests::shop, unit},
+        templates::Templates,
+    };
+
+    #[test]
+    fn a_unit_says_all_that_the_registry_knew() {
+        let mut project = shop();
+        project.domains = vec!["shop.example.com".parse().unwrap()];
+        for start in [None, Some("/usr/bin/x --rate '50% of it'".to_owned())] {
+            project.start = start;
+            let text = unit::render(&project, &Config::default(), &Templates::default()).unwrap();
+            assert_eq!(read_unit(&text).unwrap(), project);
+        }
+    }
+
+    #[test]
+    fn a_foreign_unit_is_refused() {
+        assert!(read_unit("[Unit]\nDescription=x\n").is_err());
+        assert!(read_unit("[Unit]\n\n[X-Hostkit]\nProject=../x\n").is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! What there is, in SQLite: projects, what they were handed, what is being done, what was done.
+
+mod allotments;
+mod events;
+mod operations;
+mod projects;
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite_migration::{M, Migrations};
+
+pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
+pub use events::Event;
+pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
+pub use projects::Project;
+
+use crate::error::{Error, Result};
+
+pub const PATH: &str = "/var/lib/hostkit/registry.db";
+
+/// "hkit": tells our database from any other.
+const APPLICATION_ID: i32 = 0x686b_6974;
+const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("migrations/001-projects.sql"))];
+
+pub struct Registry {
+    db: Connection,
+}
+
+impl Registry {
+    /// Opens the registry, or says what became of it.
+    pub fn open(path: &Path) -> Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            Err(_) => return Err(absent()),
+            Ok(meta) if meta.len() == 0 => return Err(broken("it is empty")),
+            Ok(_) => {}
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(|e| broken(&said(&e)))?;
+        let mut registry = Self { db };
+        registry.prepare()?;
+        let id: i32 = registry.pragma("application_id")?;
+        if id != APPLICATION_ID {
+            return Err(broken("it is a database of something else"));
+        }
+        let words =
+            registry.db.query_row("SELECT words FROM sentinel", [], |row| row.get::<_, String>(0));
+        match words {
+            Ok(words) if words == "hostkit registry" => {}
+            Ok(_) => return Err(broken("its first row is not ours")),
+            Err(e) => return Err(broken(&said(&e))),
+        }
+        registry.migrate()?;
+        Ok(registry)
+    }
+
+    /// Makes a new registry where there is none.
+    pub fn create(path: &Path) -> Result<Self> {
+        let db = Connection::open(path).map_err(|e| lost(&e))?;
+        let mut registry = Self { db };
+        registry.prepare()?;
+        registry.db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|e| lost(&e))?;
+        registry.migrate()?;
+        Ok(registry)
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.db.busy_timeout(Duration::from_secs(30)).map_err(|e| lost(&e))?;
+        let set = |name: &str, value: &str| {
+            self.db.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|e| {
+                if matches!(e, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(e) }
+            })
+        };
+        for (name, value) in
+            [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")]
+        {
+            set(name, value).map_err(|e| broken(&said(&e)))?;
+        }
+        Ok(())
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut self.db).map_err(|e| {
+            Error::not_ready("registry_version", "the registry can't be used by this hostkit")
+                .caused_by(e)
+                .hint("install a hostkit at least as new as the one that made it")
+        })
+    }
+
+    fn pragma<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<T> {
+        self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(|e| broken(&said(&e)))
+    }
+
+    /// Reads every page; fails where one is damaged.
+    pub fn check(&self) -> Result<()> {
+        let verdict: String = self.pragma("integrity_check")?;
+        if verdict == "ok" { Ok(()) } else { Err(broken(&verdict)) }
+    }
+
+    /// A transaction that writes from its first statement on, so that no two can meet half-way.
+    fn writing(&mut self) -> Result<Transaction<'_>> {
+        self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| lost(&e))
+    }
+}
+
+fn absent() -> Error {
+    Error::not_ready("not_initialised", "this server is not prepared for hostkit")
+        .caused_by(format!("there is no registry at `{PATH}`"))
+        .hint("prepare it: `hostkit init` (if it had projects, `hostkit recover --from-host` finds them)")
+}
+
+fn broken(why: &str) -> Error {
+    Error::not_ready("registry_broken", format!("the registry `{PATH}` is damaged"))
+        .caused_by(why)
+        .hint("build it anew from what is on the server: `hostkit recover --from-host`")
+}
+
+/// A statement that should have worked.
+fn lost(error: &rusqlite::Error) -> Error {
+    let failed = Error::failed("could not write to the registry").caused_by(said(error));
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => failed.coded("disk_full").hint(
+            "make room below `/var/lib/hostkit` (`df -h`, `df -i`), then run the command again",
+        ),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            broken(&said(error))
+        }
+        _ => failed,
+    }
+}
+
+fn said(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, None) => code.to_string(),
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Reads a checked value out of a column; a value that is none means damage.
+fn column<T: std::str::FromStr<Err = Error>>(
+    row: &rusqlite::Row<'_>,
+    index: usize,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    text.parse().map_err(|e: Error| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(e))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn fresh() -> (tempfile::TempDir, Registry) {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::create(&dir.path().join("registry.db")).unwrap();
+        (dir, registry)
+    }
+
+    #[test]
+    fn migrations_are_valid() {
+        Migrations::from_slice(MIGRATIONS).validate().unwrap();
+    }
+
+    #[test]
+    fn only_a_registry_opens_as_one() {
+        let (dir, registry) = fresh();
+        drop(registry);
+        let path = dir.path().join("registry.db");
+        assert!(Registry::open(&path).is_ok());
+        for (name, contents, code) in [
+            ("none", None, "not_initialised"),
+            ("empty", Some(&b""[..]), "registry_broken"),
+            (
+                "text",
+                Some(&b"not a database, by any means at all, not even a short one"[..]),
+                "registry_broken",
+            ),
+        ] {
+            let path = dir.path().join(name);
+            if let Some(contents) = contents {
+                std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), contents)
+                    .unwrap();
+            }
+            let error = Registry::open(&path).err().unwrap();
+            assert_eq!((error.code, error.kind.exit_code()), (code, 8), "{name}");
+        }
+        let other = dir.path().join("other");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE x (y)").unwrap();
+        assert_eq!(Registry::open(&other).err().unwrap().code, "registry_broken");
+    }
+}

@@ -1,0 +1,162 @@
+//! The projects themselves.
+
+use jiff::Timestamp;
+use rusqlite::{Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Registry, column, lost};
+use crate::{
+    error::{Error, Result},
+    names::{Domain, ProjectName, PublicKey, Runtime},
+};
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Project {
+    pub name: ProjectName,
+    pub runtime: Runtime,
+    pub uid: u32,
+    pub port: u16,
+    pub redis: Option<u32>,
+    pub postgres: bool,
+    /// What starts it, if not the runtime's own command.
+    pub start: Option<String>,
+    /// Besides the one below the base domain.
+    pub domains: Vec<Domain>,
+    pub keys: Vec<PublicKey>,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    /// Its removal has begun and will be completed.
+    pub deleting: bool,
+}
+
+const COLUMNS: &str = "SELECT p.name, p.runtime, p.uid, p.postgres, p.start, p.created_by, p.created_at, \
+    p.deleting, (SELECT port FROM ports WHERE project = p.name AND role = 'web'), \
+    (SELECT number FROM redis_databases WHERE project = p.name) FROM projects p";
+
+impl Registry {
+    pub fn projects(&self) -> Result<Vec<Project>> {
+        let mut projects = self.rows(&format!("{COLUMNS} ORDER BY p.name"), [], read)?;
+        let domains = self.rows("SELECT project, domain FROM domains ORDER BY 2", [], |row| {
+            Ok((column::<ProjectName>(row, 0)?, column::<Domain>(row, 1)?))
+        })?;
+        let keys = self.rows("SELECT project, line FROM ssh_keys ORDER BY rowid", [], |row| {
+            Ok((column::<ProjectName>(row, 0)?, column::<PublicKey>(row, 1)?))
+        })?;
+        let place = |projects: &[Project], name: &ProjectName| {
+            projects.binary_search_by(|p| p.name.cmp(name))
+        };
+        for (name, domain) in domains {
+            if let Ok(i) = place(&projects, &name) {
+                projects[i].domains.push(domain);
+            }
+        }
+        for (name, key) in keys {
+            if let Ok(i) = place(&projects, &name) {
+                projects[i].keys.push(key);
+            }
+        }
+        Ok(projects)
+    }
+
+    pub fn find_project(&self, name: &ProjectName) -> Result<Option<Project>> {
+        Ok(self.projects()?.into_iter().find(|project| project.name == *name))
+    }
+
+    /// The project, or an error that names the nearest one.
+    pub fn project(&self, name: &ProjectName) -> Result<Project> {
+        let mut projects = self.projects()?;
+        if let Some(i) = projects.iter().position(|project| project.name == *name) {
+            return Ok(projects.swap_remove(i));
+        }
+        let error = Error::missing("no_project", format!("there is no project `{name}`"));
+        let names = projects.iter().map(|project| project.name.as_str());
+        Err(match crate::names::nearest(name.as_str(), names) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("`hostkit project list` shows those that there are"),
+        })
+    }
+
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let collect = || {
+            let mut statement = self.db.prepare(sql)?;
+            statement.query_map(params, read)?.collect::<rusqlite::Result<Vec<T>>>()
+        };
+        collect().map_err(|e| match e {
+            rusqlite::Error::FromSqlConversionFailure(..) => super::broken(&super::said(&e)),
+            e => lost(&e),
+        })
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
+    Ok(Project {
+        name: column(row, 0)?,
+        runtime: column(row, 1)?,
+        uid: row.get(2)?,
+        postgres: row.get(3)?,
+        start: row.get(4)?,
+        created_by: row.get(5)?,
+        created_at: row.get::<_, String>(6)?.parse().unwrap_or_default(),
+        deleting: row.get(7)?,
+        port: row.get(8)?,
+        redis: row.get(9)?,
+        domains: Vec::new(),
+        keys: Vec::new(),
+    })
+}
+
+/// Writes a project's rows; what it was handed is there already, or is written too.
+pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {
+    let Project {
+        name,
+        runtime,
+        uid,
+        port,
+        redis,
+        postgres,
+        start,
+        domains,
+        keys,
+        created_by,
+        created_at,
+        deleting,
+    } = project;
+    let name = name.as_str();
+    tx.execute(
+        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![name, runtime.as_str(), uid, postgres, start, created_by, created_at.to_string(), deleting],
+    )?;
+    super::allotments::write(tx, name, *uid, *port, *redis)?;
+    for domain in domains {
+        tx.execute("INSERT INTO domains VALUES (?1, ?2)", params![domain.as_str(), name])?;
+    }
+    for key in keys {
+        tx.execute(
+            "INSERT OR IGNORE INTO ssh_keys VALUES (?1, ?2)",
+            params![name, key.to_string()],
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn mark_deleting(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Result<()> {
+    tx.execute("UPDATE projects SET deleting = 1 WHERE name = ?1", [name.as_str()]).map(|_| ())
+}
+
+/// Takes a project's rows away. Its user's number stays used.
+pub(super) fn delete(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM ports WHERE project = ?1",
+        "DELETE FROM redis_databases WHERE project = ?1",
+        "DELETE FROM projects WHERE name = ?1",
+    ] {
+        tx.execute(sql, [name.as_str()])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What must never be printed, logged, journaled or serialised.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// A password or a file that holds one. Prints as `***`; the journal can't hold it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// 256 bits from the kernel, as 64 hexadecimal digits: safe in a URL, a file and a shell.
+    pub fn generate() -> Result<Self> {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes).map_err(|e| {
+            Error::failed("could not read random bytes from the kernel").caused_by(e)
+        })?;
+        Ok(Self(data_encoding::HEXLOWER.encode(&bytes)))
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_shows_itself() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+
+    #[test]
+    fn two_are_never_alike() {
+        let one = Secret::generate().unwrap();
+        assert_eq!(one.expose().len(), 64);
+        assert_ne!(one, Secret::generate().unwrap());
+    }
+}

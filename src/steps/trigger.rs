@@ -1,0 +1,135 @@
+//! What has to happen once after steps changed something, and once more after an undo.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    names::Domain,
+    sys::{Host, http, nginx, signals, systemd::Verb},
+};
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Trigger {
+    /// systemd reads a changed unit again; a new one it reads by itself.
+    DaemonReload(String),
+    /// nginx takes up its configuration, and answers with it.
+    NginxReload(Option<Probe>),
+    /// PostgreSQL reads its access rules again.
+    PostgresReload,
+    RestartUnit(String),
+}
+
+/// A site, and the mark by which its newest version is known.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Probe {
+    pub domain: Domain,
+    pub mark: String,
+}
+
+/// The header that says which version of a site answers; only this machine gets to see it.
+pub const MARK: &str = "X-Hostkit-Site";
+
+/// Where a site says it.
+pub const MARK_PATH: &str = "/.well-known/hostkit-site";
+
+/// How long nginx may take until new workers serve.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Trigger {
+    pub fn title(&self) -> String {
+        match self {
+            Self::DaemonReload(_) => "systemd reads its units again".into(),
+            Self::NginxReload(_) => "nginx takes up its configuration".into(),
+            Self::PostgresReload => "PostgreSQL reads its rules again".into(),
+            Self::RestartUnit(unit) => format!("{unit} restarts"),
+        }
+    }
+
+    /// After the steps of a plan: what they made must work.
+    pub fn fire(&self, host: &Host) -> Result<()> {
+        match self {
+            Self::NginxReload(probe) => {
+                if !host.unit(nginx::UNIT)?.is_active() {
+                    return Err(Error::not_ready("nginx_down", "nginx is not running")
+                        .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"));
+                }
+                host.nginx_reload()?;
+                match probe {
+                    Some(probe) => probe.wait(host),
+                    None => Ok(()),
+                }
+            }
+            other => other.fire_again(host),
+        }
+    }
+
+    /// After an undo: whatever runs takes up what was there before; what is down stays down.
+    pub fn fire_again(&self, host: &Host) -> Result<()> {
+        match self {
+            Self::DaemonReload(unit) => {
+                if host.is_unit_loaded(unit)? {
+                    host.daemon_reload()
+                } else {
+                    Ok(())
+                }
+            }
+            Self::NginxReload(_) => {
+                if host.unit(nginx::UNIT)?.is_active() {
+                    host.nginx_reload()
+                } else {
+                    Ok(())
+                }
+            }
+            Self::PostgresReload => {
+                host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
+            }
+            Self::RestartUnit(unit) => {
+                host.redis_hang_up();
+                host.unit_job(Verb::Restart, unit)
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// Asks for the site until its newest version answers.
+    fn wait(&self, host: &Host) -> Result<()> {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let answer = http::get(&self.domain, MARK_PATH, Duration::from_secs(2));
+            if let Ok(answer) = &answer
+                && answer.header(MARK) == Some(&self.mark)
+            {
+                return Ok(());
+            }
+            signals::check()?;
+            if start.elapsed() > PATIENCE {
+                return Err(self.failure(host, answer));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn failure(&self, host: &Host, answer: Result<http::Answer>) -> Error {
+        // Rare, so only now do we ask nginx why: its configuration may have been broken meanwhile.
+        match host.nginx_dump() {
+            Ok(Err(broken)) => return broken.error(),
+            Err(error) => return error,
+            Ok(Ok(_)) => {}
+        }
+        let said = match answer {
+            Ok(answer) => format!(
+                "`http://{}/` is answered by another site (status {})",
+                self.domain, answer.status
+            ),
+            Err(error) => error.to_string(),
+        };
+        Error::failed("nginx did not take up the new site in 10 s")
+            .caused_by(said)
+            .hint("see `journalctl -u nginx` and `/var/log/nginx/error.log`")
+    }
+}

@@ -1,0 +1,51 @@
+//! One plain request to this machine's own web server.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::{
+    error::{Context, Error, Result},
+    names::Domain,
+};
+
+/// An answer is read up to here.
+const LONGEST: u64 = 64 << 10;
+
+pub struct Answer {
+    pub status: u16,
+    head: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim()))
+    }
+}
+
+/// Asks port 80 of this machine for a path of a site.
+pub fn get(domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
+    let failed = || format!("could not ask the web server for `http://{domain}{path}`");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    let mut stream = TcpStream::connect_timeout(&address, limit).context(failed)?;
+    stream.set_read_timeout(Some(limit)).context(failed)?;
+    stream.set_write_timeout(Some(limit)).context(failed)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {domain}\r\nUser-Agent: hostkit\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).context(failed)?;
+    let mut bytes = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut bytes).context(failed)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| {
+        Error::failed(failed()).caused_by("it closed the connection without an answer")
+    })?;
+    Ok(Answer { status, head })
+}

@@ -1,0 +1,120 @@
+//! One at a time: kernel locks that end with the process that holds them.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::signals;
+use crate::error::{Context, Error, Kind, Result};
+
+const DIRECTORY: &str = "/run/hostkit/locks";
+
+/// What concerns the whole host: `init`, and whatever else must see it at rest.
+pub const HOST: &str = ".host";
+/// Files that projects share. Held for moments, and never while something is printed.
+const SHARED: &str = ".shared";
+
+/// Held until dropped. Programs that we run hold it with us: where hostkit is killed, the next
+/// one waits until the last of them is done.
+pub struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
+/// Takes the lock, waiting for as long as that; `waiting` is told once who holds it.
+pub fn take(name: &str, holder: &str, wait: Duration, waiting: impl FnOnce(&str)) -> Result<Lock> {
+    acquire(name, holder, wait, waiting, signals::check)
+}
+
+/// Takes the lock of what projects share. No signal ends the wait: an undo needs it too.
+pub fn take_shared() -> Result<Lock> {
+    acquire(SHARED, "a shared file", Duration::from_mins(1), |_| {}, || Ok(()))
+}
+
+fn acquire(
+    name: &str,
+    holder: &str,
+    wait: Duration,
+    waiting: impl FnOnce(&str),
+    may_go_on: impl Fn() -> Result<()>,
+) -> Result<Lock> {
+    let failed = || format!("could not open the lock of `{name}`");
+    for (dir, mode) in [("/run/hostkit", 0o755), (DIRECTORY, 0o700)] {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
+        made.context(failed)?;
+    }
+    let path = Path::new(DIRECTORY).join(name);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .context(failed)?;
+    let start = Instant::now();
+    let mut waiting = Some(waiting);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(e).context(failed),
+        }
+        may_go_on()?;
+        if start.elapsed() >= wait {
+            return Err(locked(name, &read_holder(&mut file), wait));
+        }
+        if start.elapsed() > Duration::from_millis(300)
+            && let Some(tell) = waiting.take()
+        {
+            tell(&read_holder(&mut file));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).context(failed)?;
+    let line = format!("{holder} (pid {})", std::process::id());
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(line.as_bytes()));
+    written.context(failed)?;
+    Ok(Lock { file })
+}
+
+/// Takes the lock if nobody holds it.
+pub fn try_take(name: &str, holder: &str) -> Result<Option<Lock>> {
+    match take(name, holder, Duration::ZERO, |_| {}) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind == Kind::Locked => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.seek(SeekFrom::Start(0));
+    let _ = file.take(200).read_to_string(&mut text);
+    if text.is_empty() { "another command".into() } else { text }
+}
+
+fn locked(name: &str, holder: &str, wait: Duration) -> Error {
+    let what = match name {
+        HOST | SHARED => "the server",
+        project => project,
+    };
+    Error::new(Kind::Locked, "locked", format!("{what} is being worked on"))
+        .caused_by(format!("`{holder}` holds it, and {} s were not enough", wait.as_secs()))
+        .hint("try again when it is done, or wait longer: `--wait 10m`")
+}

@@ -1,0 +1,46 @@
+//! Who listens on which port of this machine.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Context, Result};
+
+/// Ports with a TCP listener, and the user that each belongs to.
+pub fn listeners() -> Result<BTreeMap<u16, u32>> {
+    let mut found = BTreeMap::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(table) {
+            Ok(text) => found.extend(text.lines().skip(1).filter_map(listener)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).context(|| format!("could not read `{table}`")),
+        }
+    }
+    Ok(found)
+}
+
+/// `0: 0100007F:1F90 00000000:0000 0A … uid …`, where 0A is the state "listening".
+fn listener(line: &str) -> Option<(u16, u32)> {
+    let mut words = line.split_ascii_whitespace();
+    let local = words.nth(1)?;
+    let state = words.nth(1)?;
+    let uid = words.nth(3)?.parse().ok()?;
+    let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+    (state == "0A").then_some((port, uid))
+}
+
+/// Whether this machine speaks IPv6 at all: nginx can't listen on `[::]` otherwise.
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/net/if_inet6").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_told_from_a_connection() {
+        let line = "   0: 0100007F:1F41 00000000:0000 0A 00000000:00000000 00:00000000 00000000 20001        0 12345 1";
+        assert_eq!(listener(line), Some((8001, 20001)));
+        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listener("garbage"), None);
+    }
+}

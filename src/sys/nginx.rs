@@ -1,0 +1,213 @@
+//! nginx: is its configuration whole, what does it hold, would it take a site of ours.
+
+use std::{
+    io::Write,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::MemfdFlags;
+
+use super::{Cmd, Host};
+use crate::error::{Context, Error, Result};
+
+const NGINX: &str = "/usr/sbin/nginx";
+pub const UNIT: &str = "nginx.service";
+
+/// The whole configuration as nginx reads it, file by file.
+pub struct Dump {
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// Where and why nginx refuses its configuration.
+pub struct Broken {
+    pub place: Option<(PathBuf, u32)>,
+    pub why: String,
+}
+
+impl Host {
+    /// Reads the configuration and checks it, which costs nginx one pass over it.
+    pub fn nginx_dump(&self) -> Result<Result<Dump, Broken>> {
+        let out = self.ask(&Cmd::new(NGINX).args(["-T", "-q"]))?;
+        if !out.status.success() {
+            return Ok(Err(broken(&out.stderr_text())));
+        }
+        Ok(Ok(Dump { files: split(&out.stdout_text()) }))
+    }
+
+    /// Lets nginx judge one file by itself, before it is where nginx would read it.
+    pub fn nginx_approves(&self, site: &Path) -> Result<()> {
+        let failed = || "could not have the site checked".to_owned();
+        let memory =
+            rustix::fs::memfd_create("hostkit-nginx", MemfdFlags::empty()).context(failed)?;
+        let mut config = std::fs::File::from(memory);
+        let text = format!(
+            "pid /dev/null;\nevents {{}}\nhttp {{\n    server_names_hash_bucket_size 512;\n    include {};\n}}\n",
+            site.display()
+        );
+        config.write_all(text.as_bytes()).context(failed)?;
+        let path = format!("/proc/self/fd/{}", config.as_raw_fd());
+        let out = self.ask(&Cmd::new(NGINX).args(["-t", "-q", "-c", &path]))?;
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(Error::failed("nginx would not take the site that was made")
+            .caused_by(broken(&out.stderr_text()).why)
+            .hint("if `/etc/hostkit/templates/nginx/` has a template of your own, mend it"))
+    }
+
+    /// Makes nginx take up its configuration: old workers finish what they serve.
+    pub fn nginx_reload(&self) -> Result<()> {
+        self.signal_unit(UNIT, nix::sys::signal::Signal::SIGHUP as i32)
+    }
+}
+
+impl Dump {
+    /// Files other than hostkit's own that name a server so.
+    pub fn who_names(&self, domain: &str) -> Option<&Path> {
+        self.files
+            .iter()
+            .filter(|(path, _)| !is_ours(path))
+            .find(|(_, text)| {
+                directives(text).any(|words| {
+                    words[0] == "server_name"
+                        && words[1..]
+                            .iter()
+                            .any(|word| word.trim_matches('"').eq_ignore_ascii_case(domain))
+                })
+            })
+            .map(|(path, _)| path.as_path())
+    }
+
+    /// A file other than hostkit's own that answers for unknown hosts on port 80.
+    pub fn foreign_default(&self) -> Option<&Path> {
+        self.files
+            .iter()
+            .filter(|(path, _)| !is_ours(path))
+            .find(|(_, text)| {
+                directives(text).any(|words| {
+                    let port_80 = words.get(1).is_some_and(|at| {
+                        *at == "80"
+                            || at.ends_with(":80")
+                            || !at.contains(|c: char| c.is_ascii_digit())
+                    });
+                    words[0] == "listen" && port_80 && words.iter().any(|w| *w == "default_server")
+                })
+            })
+            .map(|(path, _)| path.as_path())
+    }
+
+    /// Whether a directive is set outside of hostkit's own files.
+    pub fn sets(&self, directive: &str) -> bool {
+        self.files
+            .iter()
+            .filter(|(path, _)| !is_ours(path))
+            .any(|(_, text)| directives(text).any(|words| words[0] == directive))
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("hostkit-") || name.starts_with("00-hostkit")
+    })
+}
+
+/// Directives as lists of words, as far as a reader for names and ports needs them.
+fn directives(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    bare.flat_map(|line| line.split([';', '{', '}']))
+        .map(|part| part.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|words| !words.is_empty())
+}
+
+/// `nginx -T` heads each file with `# configuration file /path:`.
+fn split(dump: &str) -> Vec<(PathBuf, String)> {
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for line in dump.lines() {
+        let head =
+            line.strip_prefix("# configuration file ").and_then(|rest| rest.strip_suffix(':'));
+        match (head, files.last_mut()) {
+            (Some(path), _) => files.push((path.into(), String::new())),
+            (None, Some((_, text))) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    files
+}
+
+/// `nginx: [emerg] unknown directive "x" in /etc/nginx/sites-enabled/y:3`
+fn broken(stderr: &str) -> Broken {
+    let line = stderr
+        .lines()
+        .find(|line| line.contains("[emerg]") || line.contains("[crit]"))
+        .or_else(|| stderr.lines().next())
+        .unwrap_or("it says nothing");
+    let why = line.split_once("] ").map_or(line, |(_, rest)| rest).to_owned();
+    let place = why.rsplit_once(" in /").and_then(|(_, rest)| {
+        let (path, number) = rest.rsplit_once(':')?;
+        Some((PathBuf::from(format!("/{path}")), number.trim().parse().ok()?))
+    });
+    Broken { place, why }
+}
+
+impl Broken {
+    /// The error for a change that can't be carried out while nginx is so.
+    pub fn error(&self) -> Error {
+        let whose = match &self.place {
+            Some((path, line)) if !is_ours(path) => {
+                format!("it was broken before hostkit came, by `{}` line {line}", path.display())
+            }
+            _ => "nginx does not take its configuration".to_owned(),
+        };
+        Error::not_ready("nginx_broken", whose)
+            .caused_by(&self.why)
+            .hint("mend it until `nginx -t` is content, then run the command again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump(path: &str, text: &str) -> Dump {
+        Dump { files: split(&format!("# configuration file {path}:\n{text}\n")) }
+    }
+
+    #[test]
+    fn a_foreign_name_is_found_and_ours_is_not() {
+        let text = "server {\n  listen 80;\n  server_name a.example.com\n B.example.com; # c.example.com\n}";
+        let foreign = dump("/etc/nginx/sites-enabled/shop", text);
+        assert!(foreign.who_names("a.example.com").is_some());
+        assert!(foreign.who_names("c.example.com").is_none());
+        assert!(
+            dump("/etc/nginx/sites-enabled/hostkit-shop", text)
+                .who_names("a.example.com")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_foreign_default_is_found() {
+        let of = |listen: &str| {
+            dump("/etc/nginx/sites-enabled/default", listen).foreign_default().is_some()
+        };
+        assert!(of("listen 80 default_server;"));
+        assert!(of("listen [::]:80 default_server;"));
+        assert!(!of("listen 80;"));
+        assert!(!of("listen 443 ssl default_server;"));
+        assert!(!of("# listen 80 default_server;"));
+    }
+
+    #[test]
+    fn the_place_of_an_error_is_read() {
+        let broken = broken(
+            "nginx: [emerg] unknown directive \"x\" in /etc/nginx/sites-enabled/y:3\nnginx: test failed",
+        );
+        assert_eq!(broken.place, Some(("/etc/nginx/sites-enabled/y".into(), 3)));
+        assert!(broken.error().message.contains("broken before hostkit came"));
+    }
+}
