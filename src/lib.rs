@@ -1,4 +1,6 @@
 //! hostkit turns a bare server into a deployment platform.
+pub mod caller;
+pub mod commands;
 pub mod config;
 pub mod envfile;
 pub mod error;
@@ -11,3 +13,4 @@ pub mod secret;
 pub mod steps;
 pub mod sys;
 pub mod templates;
+pub mod ui;

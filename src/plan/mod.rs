@@ -8,7 +8,7 @@ mod removal;
 use std::time::Duration;
 
 pub use preview::{Difference, Sign, differences};
-pub use recover::recover;
+pub use recover::{recover, take_back};
 pub use removal::remove;
 
 use crate::steps::{AnyStep, Trigger};

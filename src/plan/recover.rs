@@ -25,7 +25,7 @@ pub fn recover(
     match operation.way {
         Way::Undo => {
             listener(Progress::Undoing);
-            undo(host, &begun)?;
+            take_back(host, &begun)?;
             let journal = Journal::new(registry, operation.id);
             journal.close(host, Outcome::Undone, Some(&detail), &[])
         }
@@ -40,7 +40,8 @@ pub fn recover(
     }
 }
 
-fn undo(host: &Host, begun: &[Begun]) -> Result<()> {
+/// Undoes what is written down, last first, and lets the server take notice.
+pub fn take_back(host: &Host, begun: &[Begun]) -> Result<()> {
     let mut failures = Vec::new();
     for Begun { entry, before } in begun.iter().rev() {
         if let Err(e) = entry.step.undo(host, before) {

@@ -94,15 +94,18 @@ struct Operators<'a> {
     group: &'a str,
 }
 
+/// The plan of the server; with the configuration file's text where init was told to change it.
 pub fn plan(
     facts: &HostFacts,
     config: &Config,
     templates: &Templates,
     secret: &Secret,
+    config_text: Option<&str>,
 ) -> Result<Plan> {
     let maker = Maker { facts, config, templates };
     let mut plan = Plan::new(Ground::Known);
     maker.directories(&mut plan);
+    maker.configuration(&mut plan, config_text);
     maker.operators(&mut plan)?;
     maker.nginx(&mut plan)?;
     maker.redis(&mut plan, secret)?;
@@ -144,9 +147,22 @@ impl Maker<'_> {
                 Dir { path: path.into(), owner: Owner::ROOT, mode, contents: Contents::Stays },
             );
         }
+    }
+
+    fn configuration(&self, plan: &mut Plan, text: Option<&str>) {
         plan.part("configuration", CONFIG);
-        let file =
-            File { text: Text::Initially(COMMENTED.into()), ..self.file(CONFIG, String::new()) };
+        // Numbers below it may have been used, even where the registry is lost.
+        let floor = format!("{}\n", (self.config.uids.first / 100 + 1) * 100);
+        let file = File {
+            text: Text::Initially(floor),
+            ..self.file("/etc/hostkit/uid-floor", String::new())
+        };
+        plan.step(Lane::Files, file);
+        let text = match text {
+            Some(text) => Text::Exactly(text.to_owned()),
+            None => Text::Initially(COMMENTED.to_owned()),
+        };
+        let file = File { text, ..self.file(CONFIG, String::new()) };
         plan.step(Lane::Files, file);
     }
 
@@ -321,7 +337,7 @@ mod tests {
     fn every_file_that_init_makes() {
         let config =
             Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
-        let plan = plan(&facts(), &config, &Templates::default(), &Secret::new("x")).unwrap();
+        let plan = plan(&facts(), &config, &Templates::default(), &Secret::new("x"), None).unwrap();
         let mut all = String::new();
         for planned in &plan.steps {
             let (path, text) = match &planned.step {

@@ -33,8 +33,6 @@ pub struct Wanted<'a> {
     pub busy_ports: BTreeSet<u16>,
     pub busy_databases: BTreeSet<u32>,
     pub busy_uids: BTreeSet<u32>,
-    /// Numbers below may have been used before this registry was made.
-    pub uid_floor: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -146,7 +144,7 @@ fn next_uid(tx: &Transaction<'_>, wanted: &Wanted<'_>) -> Result<u32> {
     let pool = wanted.config.uids;
     let used = taken::<u32>(tx, "SELECT uid FROM uids")?;
     let after = used.range(..=pool.last).next_back().map_or(pool.first, |last| last + 1);
-    let start = after.max(pool.first).max(wanted.uid_floor);
+    let start = after.max(pool.first);
     (start..=pool.last).find(|uid| !wanted.busy_uids.contains(uid)).ok_or_else(|| {
         Error::conflict("no_uid", "there is no user number left for another project")
             .caused_by(format!(
@@ -177,7 +175,6 @@ mod tests {
             busy_ports: busy.iter().copied().collect(),
             busy_databases: [2].into(),
             busy_uids: [20_001].into(),
-            uid_floor: 0,
         };
         let operation = NewOperation {
             project: Some(&project),

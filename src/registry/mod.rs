@@ -64,6 +64,21 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Puts everything into the one file, so that it can be given another name.
+    pub fn settle(self) -> Result<()> {
+        let merge = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], merge).map_err(|e| lost(&e))?;
+        self.db.close().map_err(|(_, e)| lost(&e))
+    }
+
+    /// Marks a user's number as used, by a project that nobody remembers.
+    pub fn burn_uid(&mut self, uid: u32) -> Result<()> {
+        self.db
+            .execute("INSERT OR IGNORE INTO uids VALUES (?1, '')", [uid])
+            .map_err(|e| lost(&e))?;
+        Ok(())
+    }
+
     fn prepare(&mut self) -> Result<()> {
         self.db.busy_timeout(Duration::from_secs(30)).map_err(|e| lost(&e))?;
         let set = |name: &str, value: &str| {

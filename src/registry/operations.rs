@@ -196,11 +196,11 @@ impl Registry {
         )
     }
 
-    /// Forgets the steps of an operation that will never be undone.
-    pub fn forget_steps(&mut self, operation: i64) -> Result<()> {
-        self.db
-            .execute("DELETE FROM steps WHERE operation = ?1", [operation])
-            .map_err(|e| lost(&e))?;
+    /// Forgets the steps of operations that will never be undone: all but these.
+    pub fn forget_steps_but(&self, needed: &[i64]) -> Result<()> {
+        let list: Vec<String> = needed.iter().map(i64::to_string).collect();
+        let sql = format!("DELETE FROM steps WHERE operation NOT IN ({})", list.join(", "));
+        self.db.execute(&sql, []).map_err(|e| lost(&e))?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
 
-pub(super) const VARIABLE: &str = "HOSTKIT_FAULT";
+pub const VARIABLE: &str = "HOSTKIT_FAULT";
 
 #[derive(Debug, Default)]
 pub struct Faults {

@@ -222,6 +222,16 @@ impl Host {
         })
     }
 
+    /// Gives a file or a directory another name in the same directory.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let failed = || format!("could not rename `{}`", from.display());
+        let (old, new) = (self.existing_place(from)?, self.existing_place(to)?);
+        self.effect(&format!("rename `{}`", from.display()), || {
+            rustix::fs::renameat(&old.dir, &old.name, &new.dir, &new.name).context(failed)?;
+            rustix::fs::fsync(&new.dir).context(failed)
+        })
+    }
+
     /// Takes a file or a link away, and what an interrupted write left beside it.
     pub fn remove_file(&self, path: &Path) -> Result<()> {
         let failed = || format!("could not remove `{}`", path.display());

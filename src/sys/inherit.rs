@@ -2,6 +2,8 @@
 //!
 //! Whoever may run hostkit by sudo chooses all of these, and none may change what it does.
 
+use std::path::PathBuf;
+
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use rustix::{
     fs::Mode,
@@ -13,7 +15,9 @@ use crate::error::{Context, Error, Result};
 /// Files that we may hold open; also what one process may hold in a service of ours.
 const OPEN_FILES: u64 = 65_536;
 
-pub fn reset() -> Result<()> {
+/// Resets all of it; the directory that we were started in comes back.
+pub fn reset() -> Result<PathBuf> {
+    let started_in = std::env::current_dir().unwrap_or_else(|_| "/".into());
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     rustix::process::chdir("/").context(|| "could not enter `/`".into())?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
@@ -22,7 +26,7 @@ pub fn reset() -> Result<()> {
     if rustix::process::geteuid().is_root() {
         raise_limits()?;
     }
-    Ok(())
+    Ok(started_in)
 }
 
 /// Closes every file but the standard three, which Rust's runtime has made sure of.

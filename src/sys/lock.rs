@@ -32,17 +32,29 @@ impl Drop for Lock {
 
 /// Takes the lock, waiting for as long as that; `waiting` is told once who holds it.
 pub fn take(name: &str, holder: &str, wait: Duration, waiting: impl FnOnce(&str)) -> Result<Lock> {
-    acquire(name, holder, wait, waiting, signals::check)
+    acquire(name, Hold::Alone(holder), wait, waiting, signals::check)
+}
+
+/// Takes the host's lock together with others who change projects, and not the host itself.
+pub fn take_host_together(wait: Duration, waiting: impl FnOnce(&str)) -> Result<Lock> {
+    acquire(HOST, Hold::Together, wait, waiting, signals::check)
+}
+
+#[derive(Clone, Copy)]
+enum Hold<'a> {
+    /// With a word for those who wait.
+    Alone(&'a str),
+    Together,
 }
 
 /// Takes the lock of what projects share. No signal ends the wait: an undo needs it too.
 pub fn take_shared() -> Result<Lock> {
-    acquire(SHARED, "a shared file", Duration::from_mins(1), |_| {}, || Ok(()))
+    acquire(SHARED, Hold::Alone("a shared file"), Duration::from_mins(1), |_| {}, || Ok(()))
 }
 
 fn acquire(
     name: &str,
-    holder: &str,
+    hold: Hold<'_>,
     wait: Duration,
     waiting: impl FnOnce(&str),
     may_go_on: impl Fn() -> Result<()>,
@@ -66,7 +78,11 @@ fn acquire(
     let mut waiting = Some(waiting);
     let mut pause = Duration::from_millis(1);
     loop {
-        match file.try_lock() {
+        let tried = match hold {
+            Hold::Alone(_) => file.try_lock(),
+            Hold::Together => file.try_lock_shared(),
+        };
+        match tried {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(e)) => return Err(e).context(failed),
@@ -84,12 +100,14 @@ fn acquire(
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).context(failed)?;
-    let line = format!("{holder} (pid {})", std::process::id());
-    let written = file
-        .set_len(0)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .and_then(|_| file.write_all(line.as_bytes()));
-    written.context(failed)?;
+    if let Hold::Alone(holder) = hold {
+        let line = format!("{holder} (pid {})", std::process::id());
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(line.as_bytes()));
+        written.context(failed)?;
+    }
     Ok(Lock { file })
 }
 

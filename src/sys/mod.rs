@@ -27,7 +27,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 
 pub use cmd::{Cmd, Output};
-pub use faults::Faults;
+pub use faults::{Faults, VARIABLE as FAULT_VARIABLE};
 pub use fs::{FileKind, Meta, Owner};
 
 use crate::error::{Context, Result};

@@ -98,7 +98,7 @@ impl Host {
         let info: String = self.with_redis("ask Redis for its databases", |c| {
             redis::cmd("INFO").arg("keyspace").query(c)
         })?;
-        Ok(info.lines().filter_map(keyspace_line).collect())
+        Ok(keyspace(&info))
     }
 
     pub fn redis_setting(&self, name: &str) -> Result<Option<String>> {
@@ -122,13 +122,23 @@ impl Host {
 }
 
 /// Asks a server that hostkit has not prepared yet, as anybody could.
-pub fn info_before_init(unix: Option<&str>) -> Result<String> {
-    let address = match unix {
-        Some(path) => ConnectionAddr::Unix(path.into()),
-        None => ConnectionAddr::Tcp("127.0.0.1".into(), 6379),
-    };
-    let mut connection = connect(address, RedisConnectionInfo::default())?;
-    redis::cmd("INFO").query(&mut connection).map_err(|e| down(&e))
+pub fn info_before_init() -> Result<String> {
+    redis::cmd("INFO").query(&mut as_anybody()?).map_err(|e| down(&e))
+}
+
+/// Has such a server write down what it holds.
+pub fn save_before_init() -> Result<()> {
+    redis::cmd("SAVE").query(&mut as_anybody()?).map_err(|e| down(&e))
+}
+
+fn as_anybody() -> Result<Connection> {
+    let address = ConnectionAddr::Tcp("127.0.0.1".into(), 6379);
+    connect(address, RedisConnectionInfo::default())
+}
+
+/// How many keys each database holds, from what `INFO` says.
+pub fn keyspace(info: &str) -> BTreeMap<u32, u64> {
+    info.lines().filter_map(keyspace_line).collect()
 }
 
 fn connect(address: ConnectionAddr, settings: RedisConnectionInfo) -> Result<Connection> {

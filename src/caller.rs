@@ -1,0 +1,151 @@
+//! Who calls, and what they may do: one table, decided before anything else happens.
+
+use crate::{
+    error::{Error, Kind, Result},
+    names::ProjectName,
+};
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Caller {
+    /// Not root: may ask for help, and nothing that needs the host.
+    Anybody {
+        uid: u32,
+    },
+    /// Root, or somebody whom sudo's own rules let become root.
+    Root,
+    Operator {
+        name: String,
+    },
+    /// The user of a project, by way of sudo.
+    Project {
+        name: ProjectName,
+    },
+    /// Came by sudo and is none of the above.
+    Stranger {
+        uid: u32,
+    },
+}
+
+impl Caller {
+    /// As events name it.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::Anybody { uid } | Self::Stranger { uid } => format!("user {uid}"),
+            Self::Operator { name } => name.clone(),
+            Self::Project { name } => name.to_string(),
+            Self::Root => "root".into(),
+        }
+    }
+}
+
+/// Who may run a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Needs no right at all.
+    Anybody,
+    Operators,
+    /// Operators, and a project's user for that one project.
+    Project,
+}
+
+/// Every command has its row. A command without one is nobody's.
+pub const TABLE: &[(&str, Access)] = &[
+    ("capabilities", Access::Anybody),
+    ("completions", Access::Anybody),
+    ("config", Access::Operators),
+    ("doctor", Access::Operators),
+    ("drift", Access::Operators),
+    ("events", Access::Operators),
+    ("gate", Access::Project),
+    ("init", Access::Operators),
+    ("man", Access::Anybody),
+    ("plan", Access::Operators),
+    ("project create", Access::Operators),
+    ("project delete", Access::Operators),
+    ("project info", Access::Project),
+    ("project list", Access::Operators),
+    ("project regenerate-sudoers", Access::Operators),
+    ("project restart", Access::Project),
+    ("project start", Access::Operators),
+    ("project stop", Access::Operators),
+    ("provision", Access::Operators),
+    ("recover", Access::Operators),
+    ("repair", Access::Operators),
+    ("status", Access::Project),
+];
+
+/// Decides. There is no way through but the ones that are written here.
+pub fn decide(caller: &Caller, command: &str, project: Option<&ProjectName>) -> Result<()> {
+    let access = TABLE.iter().find(|(name, _)| *name == command).map(|(_, access)| *access);
+    match (access, caller) {
+        (Some(Access::Anybody), _)
+        | (Some(Access::Operators | Access::Project), Caller::Root | Caller::Operator { .. }) => {
+            Ok(())
+        }
+        (Some(Access::Project), Caller::Project { name }) if project == Some(name) => Ok(()),
+        (Some(_), Caller::Anybody { .. }) => Err(Error::new(
+            Kind::Forbidden,
+            "not_root",
+            format!("`hostkit {command}` needs to be root"),
+        )
+        .hint(format!("run it by sudo: `sudo hostkit {command} …`"))),
+        _ => Err(forbidden(caller, command, project)),
+    }
+}
+
+fn forbidden(caller: &Caller, command: &str, project: Option<&ProjectName>) -> Error {
+    let error =
+        Error::new(Kind::Forbidden, "forbidden", format!("`hostkit {command}` is not for you"));
+    match (caller, project) {
+        (Caller::Project { name }, Some(other)) if other != name => error
+            .caused_by(format!("you are the user of {name}, and this concerns {other}"))
+            .hint(format!("what you may run: `sudo -l`, always with `{name}`")),
+        (Caller::Project { name }, _) => error
+            .caused_by(format!("you are the user of {name}, and this is for operators"))
+            .hint(format!("what you may run: `sudo -l`, always with `{name}`")),
+        _ => error
+            .caused_by("you are neither root nor an operator of hostkit")
+            .hint("let an operator add you: `usermod -aG hostkit YOU`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_caller_against_every_command() {
+        let (shop, wiki): (ProjectName, ProjectName) =
+            ("shop".parse().unwrap(), "wiki".parse().unwrap());
+        let root = Caller::Root;
+        let operator = Caller::Operator { name: "alice".into() };
+        let user = Caller::Project { name: shop.clone() };
+        let stranger = Caller::Stranger { uid: 1000 };
+        let anybody = Caller::Anybody { uid: 1000 };
+        for (command, access) in TABLE {
+            let open = *access == Access::Anybody;
+            for project in [None, Some(&shop), Some(&wiki)] {
+                assert!(decide(&root, command, project).is_ok(), "{command}");
+                assert!(decide(&operator, command, project).is_ok(), "{command}");
+                assert_eq!(decide(&stranger, command, project).is_ok(), open, "{command}");
+                assert_eq!(decide(&anybody, command, project).is_ok(), open, "{command}");
+                let own = open || (*access == Access::Project && project == Some(&shop));
+                assert_eq!(decide(&user, command, project).is_ok(), own, "{command} {project:?}");
+            }
+        }
+        for caller in [&root, &operator, &user, &stranger, &anybody] {
+            assert!(decide(caller, "no such command", Some(&shop)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_refusal_exits_with_5() {
+        let user = Caller::Project { name: "shop".parse().unwrap() };
+        let error = decide(&user, "project restart", Some(&"wiki".parse().unwrap())).unwrap_err();
+        assert_eq!(error.kind.exit_code(), 5);
+        assert_eq!(
+            error.cause.as_deref(),
+            Some("you are the user of shop, and this concerns wiki")
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! The last backup of a project that is about to go: home, `.env`, database, registry row.
+
+use std::{
+    fs::File,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::Context;
+use crate::{
+    envfile::EnvFile,
+    error::{Context as _, Error, Result},
+    registry::Project,
+    sys::{Cmd, Output, Owner},
+};
+
+const ROOT: &str = "/srv/backups/hostkit";
+
+/// Long enough for a home of many gigabytes.
+const LIMIT: Duration = Duration::from_hours(6);
+
+/// Backs the project up into a directory of its own, complete or not there at all.
+pub fn last(cx: &Context, project: &Project) -> Result<PathBuf> {
+    let dir = Path::new(ROOT).join(project.name.as_str());
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let done = dir.join(format!("{stamp}-last"));
+    let part = dir.join(format!(".{stamp}-last.part"));
+    if cx.host.meta(&dir)?.is_none() {
+        cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+    }
+    cx.host.make_dir(&part, Owner::ROOT, 0o700)?;
+    let made = fill(cx, project, &part).and_then(|()| cx.host.rename(&part, &done));
+    if made.is_err() {
+        let _ = cx.host.remove_tree(&part);
+        let _ = cx.host.remove_empty_dir(&dir);
+    }
+    made.map(|()| done)
+}
+
+fn fill(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
+    let row = serde_json::to_vec_pretty(project)
+        .map_err(|e| Error::failed("could not write down the project").caused_by(e))?;
+    cx.host.write(&dir.join("project.json"), &row, Owner::ROOT, 0o600)?;
+    let env = cx.host.read(&project.name.env_file())?;
+    if let Some(env) = &env {
+        cx.host.write(&dir.join("env"), env, Owner::ROOT, 0o600)?;
+    }
+    home(cx, project, dir)?;
+    if project.postgres && cx.host.database(&project.name.database())?.is_some() {
+        database(cx, project, env.as_deref(), dir)?;
+    }
+    Ok(())
+}
+
+/// The home as its own user sees it: no link, no pipe and no race leads anywhere else.
+fn home(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
+    let home = project.name.home();
+    if cx.host.meta(&home)?.is_none() {
+        return Ok(());
+    }
+    let tar = Cmd::new("/usr/bin/tar")
+        .args(["--create", "--zstd", "--one-file-system", "--numeric-owner", "--exclude=./.cache"])
+        .args(["--warning=no-file-changed", "--file=-", "--directory"])
+        .arg(&home)
+        .arg(".")
+        .user(Owner::new(project.uid, project.uid))
+        .limit(LIMIT);
+    let out = into_file(cx, &tar, &dir.join("home.tar.zst"))?;
+    // Status 1 means that a file changed while it was read, which is no loss of another.
+    if out.status.code() == Some(1) {
+        return Ok(());
+    }
+    out.success().map(|_| ())
+}
+
+/// The database, dumped as the project's own role: nothing in it runs with more rights.
+fn database(cx: &Context, project: &Project, env: Option<&[u8]>, dir: &Path) -> Result<()> {
+    let env = env.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    let url = EnvFile::parse(&env)?.get("DATABASE_URL").map(str::to_owned);
+    let password = url.as_deref().and_then(|url| {
+        url.split_once("://")?
+            .1
+            .split_once('@')?
+            .0
+            .split_once(':')
+            .map(|(_, password)| password.to_owned())
+    });
+    let password = password.ok_or_else(|| {
+        Error::failed("could not dump the database")
+            .caused_by("`.env` has no password for it in DATABASE_URL")
+    })?;
+    let dump = Cmd::new("/usr/bin/pg_dump")
+        .args(["--format=custom", "--host=127.0.0.1", "--no-password"])
+        .args(["--username", &project.name.role(), "--dbname", &project.name.database()])
+        .env("PGPASSWORD", password)
+        .user(Owner::new(project.uid, project.uid))
+        .limit(LIMIT);
+    into_file(cx, &dump, &dir.join("database.dump"))?.success().map(|_| ())
+}
+
+/// Runs a program with its output into a new file, which is on the disk when this returns.
+fn into_file(cx: &Context, cmd: &Cmd, path: &Path) -> Result<Output> {
+    let failed = || format!("could not write `{}`", path.display());
+    let file =
+        File::options().write(true).create_new(true).mode(0o600).open(path).context(failed)?;
+    let out = cx.host.ask_into(cmd, file.try_clone().context(failed)?)?;
+    file.sync_all().context(failed)?;
+    Ok(out)
+}

@@ -1,0 +1,231 @@
+//! A new project, for `provision` and `project create` alike.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Context, facts, show};
+use crate::{
+    error::{Error, Kind, Result},
+    names::{Domain, ProjectName, PublicKey, Runtime},
+    plan::{Ground, differences},
+    projects,
+    registry::{Allotment, Change, NewOperation, Project, Way},
+    sys::{Owner, nginx, users},
+    ui::elapsed,
+};
+
+/// What was asked for, all of it checked.
+pub struct New {
+    pub verb: &'static str,
+    pub name: ProjectName,
+    pub runtime: Runtime,
+    pub redis: bool,
+    pub postgres: bool,
+    pub start: Option<String>,
+    pub domains: Vec<Domain>,
+    pub keys: Vec<PublicKey>,
+    pub dry_run: bool,
+}
+
+/// What a program is told of a new project.
+#[derive(Serialize)]
+struct Made<'a> {
+    name: &'a str,
+    runtime: &'static str,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis_db: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    home: String,
+    unit: String,
+    user: &'a str,
+    uid: u32,
+    url: String,
+    domains: Vec<String>,
+    state: &'static str,
+    milliseconds: u128,
+}
+
+pub fn run(new: &New, cx: &mut Context) -> Result<()> {
+    if new.runtime == Runtime::Custom && new.start.is_none() {
+        return Err(Error::usage("start_missing", "a custom project needs a start command")
+            .hint(format!("--start-cmd \"/home/{}/app/bin/server\"", new.name)));
+    }
+    if let Some(command) = &new.start {
+        projects::check_command(command)?;
+    }
+    if new.dry_run {
+        return preview(new, cx);
+    }
+    let start = std::time::Instant::now();
+    let held = cx.take_project(&new.name, new.verb)?;
+    check(new, cx)?;
+    let project = make(new, cx)?;
+    drop(held);
+    report(&project, cx, start.elapsed());
+    Ok(())
+}
+
+fn preview(new: &New, cx: &mut Context) -> Result<()> {
+    cx.registry()?;
+    check(new, cx)?;
+    let config = cx.config.clone();
+    let wanted = facts::wanted(&cx.host, &config, new.redis)?;
+    let allotment = cx.registry()?.preview(&new.name, &wanted)?;
+    let project = project(new, cx, allotment);
+    let plan = facts::plan_of(cx, &project, Ground::Fresh)?;
+    let differences = differences(&plan, &cx.host)?;
+    show::preview(cx, new.verb, Some(&new.name), &differences);
+    Ok(())
+}
+
+/// All that can be refused before anything is changed.
+fn check(new: &New, cx: &mut Context) -> Result<()> {
+    let projects = cx.registry()?.projects()?;
+    if let Some(there) = projects.iter().find(|project| project.name == new.name) {
+        return Err(exists(there));
+    }
+    if let Some(other) = projects.iter().find(|project| project.name.collides_with(&new.name)) {
+        return Err(Error::conflict(
+            "name_taken",
+            format!("`{}` can't be a project beside `{}`", new.name, other.name),
+        )
+        .caused_by("one of them could come to own a unit of the other")
+        .hint("choose a name without that ending"));
+    }
+    for (what, there) in [
+        ("user", users::find(new.name.as_str())?.is_some()),
+        ("group", users::find_group(new.name.as_str())?.is_some()),
+    ] {
+        if there {
+            return Err(Error::conflict(
+                "name_taken",
+                format!("the {what} `{}` exists, and hostkit did not make it", new.name),
+            )
+            .hint("choose another name for the project"));
+        }
+    }
+    facts::check_room(cx)?;
+    let dump = facts::check_services(cx, new.redis, new.postgres)?;
+    check_domains(new, cx, &projects, &dump)
+}
+
+fn exists(project: &Project) -> Error {
+    let name = &project.name;
+    let error = Error::conflict("project_exists", format!("there is a project `{name}` already"));
+    if project.deleting {
+        return error
+            .caused_by("its removal was begun and is not complete")
+            .hint(format!("complete it: `hostkit project delete {name}`"));
+    }
+    error
+        .caused_by(format!(
+            "{} made it on {}",
+            project.created_by,
+            project.created_at.strftime("%-d %b %Y, %H:%M UTC")
+        ))
+        .hint(format!(
+            "see `hostkit project info {name}`; `hostkit repair {name}` mends what is missing"
+        ))
+}
+
+fn check_domains(new: &New, cx: &Context, projects: &[Project], dump: &nginx::Dump) -> Result<()> {
+    let own = cx.config.base_domain.below(&new.name)?;
+    for domain in new.domains.iter().chain([&own]) {
+        let taken = |by: String| {
+            Error::conflict("domain_taken", format!("`{domain}` is taken")).caused_by(by)
+        };
+        let holder = projects.iter().find(|project| {
+            project.domains.contains(domain)
+                || cx.config.base_domain.below(&project.name).is_ok_and(|base| base == *domain)
+        });
+        if let Some(holder) = holder {
+            return Err(taken(format!("it belongs to the project {}", holder.name)));
+        }
+        if let Some(file) = dump.who_names(domain.as_str()) {
+            return Err(taken(format!(
+                "`{}` names it, and hostkit did not make that",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn make(new: &New, cx: &mut Context) -> Result<Project> {
+    let actor = cx.caller.actor();
+    let operation =
+        NewOperation { project: Some(&new.name), verb: new.verb, actor: &actor, way: Way::Undo };
+    let config = cx.config.clone();
+    let wanted = facts::wanted(&cx.host, &config, new.redis)?;
+    let mut made = None;
+    let url = cx.config.base_domain.below(&new.name)?;
+    cx.ui.head(format!("{}  {}  →  http://{url}\n", new.name, new.runtime));
+    cx.carry_out(&operation, Some(&wanted), |cx, allotment| {
+        let allotment = allotment.ok_or_else(|| Error::failed("nothing was handed out"))?;
+        raise_floor(cx, allotment.uid)?;
+        let project = project(new, cx, allotment);
+        let plan = facts::plan_of(cx, &project, Ground::Fresh)?;
+        made = Some(project.clone());
+        Ok((plan, vec![Change::Add(Box::new(project))]))
+    })?;
+    made.ok_or_else(|| Error::new(Kind::Failed, "failed", "nothing was made"))
+}
+
+fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
+    Project {
+        name: new.name.clone(),
+        runtime: new.runtime,
+        uid: allotment.uid,
+        port: allotment.port,
+        redis: allotment.redis,
+        postgres: new.postgres,
+        start: new.start.clone(),
+        domains: new.domains.clone(),
+        keys: new.keys.clone(),
+        created_by: cx.caller.actor(),
+        created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
+        deleting: false,
+    }
+}
+
+/// Users' numbers below what this file says may have been used, even if the registry is lost.
+/// It moves in strides, so that it is seldom written.
+fn raise_floor(cx: &Context, uid: u32) -> Result<()> {
+    let path = Path::new(facts::UID_FLOOR);
+    let floor: u32 =
+        cx.host.read_text(path)?.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    if uid < floor {
+        return Ok(());
+    }
+    let raised = (uid / 100 + 1) * 100;
+    cx.host.write(path, format!("{raised}\n").as_bytes(), Owner::ROOT, 0o644)
+}
+
+fn report(project: &Project, cx: &Context, took: std::time::Duration) {
+    let name = &project.name;
+    let url =
+        cx.config.base_domain.below(name).map_or_else(|_| String::new(), |d| format!("http://{d}"));
+    let made = Made {
+        name: name.as_str(),
+        runtime: project.runtime.as_str(),
+        port: project.port,
+        redis_db: project.redis,
+        database: project.postgres.then(|| name.database()),
+        home: name.home().display().to_string(),
+        unit: name.unit(),
+        user: name.as_str(),
+        uid: project.uid,
+        url: url.clone(),
+        domains: project.domains.iter().map(ToString::to_string).collect(),
+        state: "empty",
+        milliseconds: took.as_millis(),
+    };
+    let text = format!(
+        "\nReady in {}:  {url}\nNext:  hostkit deploy {name}  ·  hostkit status {name}  ·  hostkit project info {name}\n",
+        elapsed(took)
+    );
+    cx.ui.result("provision", Some(name.as_str()), &made, &text);
+}

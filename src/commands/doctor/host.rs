@@ -1,0 +1,190 @@
+//! What must hold of the server itself.
+
+use std::{os::unix::fs::MetadataExt, path::Path};
+
+use super::{Check, Cure};
+use crate::{
+    commands::{Context, facts, init},
+    config,
+    registry::{self, Of, Registry},
+    sys::{nginx, redis},
+    ui::count,
+};
+
+pub fn checks(cx: &mut Context) -> Vec<Check> {
+    let mut checks = vec![system(cx), binary(), registry(cx), room(cx)];
+    checks.extend(interrupted(cx));
+    checks.extend([running_nginx(cx), nginx_config(cx), postgres(cx)]);
+    checks.extend(redis_checks(cx));
+    checks.extend([wall(cx), initialised(cx)]);
+    checks
+}
+
+fn system(cx: &Context) -> Check {
+    match facts::check_system(&cx.host) {
+        Ok(distribution) => Check::fine("system", distribution.name),
+        Err(error) => Check::error("system", &error),
+    }
+}
+
+fn binary() -> Check {
+    let path = Path::new("/usr/bin/hostkit");
+    let name = "hostkit itself";
+    match path.symlink_metadata() {
+        Err(_) => Check::wrong(name, "there is no `/usr/bin/hostkit`, which sudo's rules name")
+            .fix("install the package, or copy this program there"),
+        Ok(meta) if meta.uid() != 0 || meta.mode() & 0o022 != 0 => {
+            Check::wrong(name, "somebody else than root may change `/usr/bin/hostkit`")
+                .fix("chown root:root /usr/bin/hostkit && chmod 755 /usr/bin/hostkit")
+        }
+        Ok(_) => Check::fine(name, format!("version {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+fn registry(cx: &mut Context) -> Check {
+    let path = Path::new(registry::PATH);
+    cx.registry = None;
+    let opened = Registry::open(path).and_then(|registry| {
+        registry.check()?;
+        registry.projects().map(|projects| (registry, projects.len()))
+    });
+    let (registry, projects) = match opened {
+        Ok(found) => found,
+        Err(error) => return Check::error("registry", &error),
+    };
+    cx.registry = Some(registry);
+    let mode =
+        path.symlink_metadata().map(|meta| (meta.uid(), meta.mode() & 0o777)).unwrap_or_default();
+    if mode != (0, 0o600) {
+        return Check::wrong(
+            "registry",
+            format!("others than root may read it (mode {:04o})", mode.1),
+        )
+        .fix(format!("chown root:root {0} && chmod 600 {0}", registry::PATH));
+    }
+    Check::fine("registry", count(projects, "project"))
+}
+
+fn room(cx: &Context) -> Check {
+    match facts::check_room(cx) {
+        Ok(()) => Check::fine("room on disks", format!("at least {}", cx.config.disk.reserve)),
+        Err(error) => Check::error("room on disks", &error),
+    }
+}
+
+fn interrupted(cx: &mut Context) -> Option<Check> {
+    let open = cx.registry.as_mut()?.open_operations(Of::All).ok()?;
+    let dead = open.iter().filter(|o| !Path::new(&format!("/proc/{}", o.pid)).exists()).count();
+    if dead == 0 {
+        return Some(Check::fine("operations", "none was interrupted"));
+    }
+    let check = Check::wrong("operations", format!("{} interrupted", count(dead, "operation")));
+    Some(check.fix("hostkit recover").cure(Cure::Recover))
+}
+
+fn running_nginx(cx: &Context) -> Check {
+    match cx.host.unit(nginx::UNIT) {
+        Ok(unit) if unit.is_active() => Check::fine("nginx", "running"),
+        Ok(unit) => Check::wrong("nginx", format!("it is {}", unit.active))
+            .fix("systemctl start nginx")
+            .cure(Cure::Start(nginx::UNIT)),
+        Err(error) => Check::error("nginx", &error),
+    }
+}
+
+fn nginx_config(cx: &Context) -> Check {
+    let name = "nginx configuration";
+    match cx.host.nginx_dump() {
+        Ok(Ok(dump)) => Check::fine(name, count(dump.files.len(), "file")),
+        Ok(Err(broken)) => Check::error(name, &broken.error()),
+        Err(error) => Check::error(name, &error),
+    }
+}
+
+fn postgres(cx: &Context) -> Check {
+    match cx.host.postgres_version() {
+        Ok(version) => Check::fine("postgres", format!("version {version}")),
+        Err(error) => Check::error("postgres", &error).cure(Cure::Start("postgresql.service")),
+    }
+}
+
+fn redis_checks(cx: &Context) -> Vec<Check> {
+    let version = match cx.host.redis_version() {
+        Ok(version) => version,
+        Err(error) => {
+            let check = Check::error("redis", &error);
+            let is_down = error.code == "redis_down";
+            return vec![if is_down {
+                check.cure(Cure::Start("redis-server.service"))
+            } else {
+                check
+            }];
+        }
+    };
+    let mut checks =
+        vec![Check::fine("redis", format!("version {}.{}", version.major, version.minor))];
+    let off = cx.host.redis_user("default").map(|user| user.is_none_or(|user| !user.is_on));
+    checks.push(match off {
+        Ok(true) => Check::fine("redis without password", "switched off"),
+        Ok(false) => Check::wrong(
+            "redis without password",
+            "anybody on this server may do anything in Redis",
+        )
+        .fix(format!(
+            "switch the default user off as `{}`, or `hostkit init --undo` and `init`",
+            redis::ADMIN
+        )),
+        Err(error) => Check::error("redis without password", &error),
+    });
+    checks.push(match cx.host.redis_keyspace().map(|keys| keys.get(&0).copied().unwrap_or(0)) {
+        Ok(0) => Check::fine("redis database 0", "empty"),
+        Ok(n) => Check::wrong(
+            "redis database 0",
+            format!("{n} keys, where every project can reach them"),
+        )
+        .fix("find who writes there: a client that ignores its database number"),
+        Err(error) => Check::error("redis database 0", &error),
+    });
+    let databases = cx.host.redis_setting("databases");
+    let wanted = cx.config.redis.databases.to_string();
+    checks.push(match databases {
+        Ok(Some(has)) if has == wanted => Check::fine("redis databases", has),
+        Ok(has) => Check::wrong(
+            "redis databases",
+            format!(
+                "the server has {}, and `redis.databases` is {wanted}",
+                has.unwrap_or_default()
+            ),
+        )
+        .fix("hostkit init")
+        .cure(Cure::Init),
+        Err(error) => Check::error("redis databases", &error),
+    });
+    checks
+}
+
+fn wall(cx: &Context) -> Check {
+    match cx.host.wall() {
+        Ok(Some(wall)) => Check::fine("wall", count(wall.walled.len(), "port")),
+        Ok(None) => Check::wrong("wall", "the kernel does not have it")
+            .fix("systemctl restart hostkit-wall")
+            .cure(Cure::Start("hostkit-wall.service")),
+        Err(error) => Check::error("wall", &error),
+    }
+}
+
+fn initialised(cx: &mut Context) -> Check {
+    let name = "what init made";
+    if !init::is_ready(&cx.host) {
+        return Check::wrong(name, "the server is not prepared").fix("hostkit init");
+    }
+    match init::drift(cx) {
+        Ok(differences) if differences.is_empty() => Check::fine(name, config::PATH),
+        Ok(differences) => {
+            let all: Vec<String> =
+                differences.iter().map(|d| format!("{}: {}", d.what, d.differs)).collect();
+            Check::wrong(name, all.join("; ")).fix("hostkit init").cure(Cure::Init)
+        }
+        Err(error) => Check::error(name, &error),
+    }
+}

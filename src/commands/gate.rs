@@ -1,0 +1,179 @@
+//! `hostkit gate`: the one door for a project's own user, its CI and its developers.
+//!
+//! The half that runs as that user only carries a request; the half that runs as root reads it
+//! as hostile data, and the same table decides as for everybody else.
+
+use std::{
+    io::{BufRead, Read, Write},
+    process::{ExitCode, Stdio},
+};
+
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+
+use super::{Cli, Context};
+use crate::{
+    error::{Context as _, Error, Kind, Result},
+    names::ProjectName,
+    projects,
+};
+
+/// Take a request for a project from standard input
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Project that the request is for
+    pub name: String,
+}
+
+/// What goes over the pipe: one line, then whatever the command itself reads.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum Request {
+    Argv(Vec<String>),
+    Line(String),
+}
+
+const LONGEST: u64 = 64 << 10;
+
+/// As root: reads the request and runs it, with the rights of whoever came through sudo.
+pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
+    let name: ProjectName = args.name.parse()?;
+    let cli = read(&name, &mut std::io::stdin().lock())?;
+    super::admit(&cli, cx)?;
+    cx.ui.voice = cli.voice();
+    cx.wait = cli.wait();
+    super::dispatch(&cli.command, cx)
+}
+
+fn read(name: &ProjectName, input: &mut impl BufRead) -> Result<Cli> {
+    let refused = |why: String| {
+        Error::usage("bad_request", "the gate can't read this request")
+            .caused_by(why)
+            .hint(format!("type a command without sudo: `hostkit status {name}`"))
+    };
+    let mut line = Vec::new();
+    input
+        .take(LONGEST + 1)
+        .read_until(b'\n', &mut line)
+        .context(|| "could not read the request".into())?;
+    if line.len() as u64 > LONGEST {
+        return Err(refused(format!("it has more than {LONGEST} bytes")));
+    }
+    let request: Request = serde_json::from_slice(&line).map_err(|e| refused(e.to_string()))?;
+    let words = match request {
+        Request::Argv(words) => words,
+        Request::Line(line) => projects::parse_request(&line, name)?,
+    };
+    if let Some(odd) = words.iter().find(|word| word.chars().any(char::is_control)) {
+        return Err(refused(format!(
+            "the word `{}` holds a control character",
+            odd.escape_debug()
+        )));
+    }
+    parse(name, words)
+}
+
+/// The command, with the project's name put in where it was left out.
+fn parse(name: &ProjectName, words: Vec<String>) -> Result<Cli> {
+    let attempt = |words: &[String]| {
+        Cli::try_parse_from(std::iter::once("hostkit").chain(words.iter().map(String::as_str)))
+    };
+    let mut named = words.clone();
+    named.push(name.to_string());
+    let cli = match attempt(&words) {
+        Ok(cli) if cli.command.subject().1.is_some() => Ok(cli),
+        Ok(cli) => attempt(&named).or(Ok(cli)),
+        Err(error) => attempt(&named).map_err(|_| error),
+    };
+    let cli: Result<Cli, clap::Error> = cli;
+    let cli = cli.map_err(|error| super::usage_error(&error))?;
+    if matches!(cli.command, super::Command::Gate(_)) {
+        return Err(Error::new(Kind::Usage, "bad_request", "the gate leads nowhere but in"));
+    }
+    Ok(cli)
+}
+
+/// As the project's user: hands a command to the root half, and its end back.
+pub fn forward(name: &ProjectName, argv: Vec<String>) -> Result<ExitCode> {
+    send(name, &Request::Argv(argv))
+}
+
+/// As the project's user, called by sshd: hands on what the other side asked for.
+pub fn forward_ssh(name: &ProjectName) -> Result<ExitCode> {
+    let line = std::env::var("SSH_ORIGINAL_COMMAND").map_err(|_| {
+        Error::usage("bad_request", "this key opens the gate, and no shell")
+            .hint(format!("name a command: `ssh {name}@HOST hostkit status`"))
+    })?;
+    send(name, &Request::Line(line))
+}
+
+fn send(name: &ProjectName, request: &Request) -> Result<ExitCode> {
+    let failed = || "could not reach the gate".to_owned();
+    let mut head = serde_json::to_vec(request).map_err(|e| Error::failed(failed()).caused_by(e))?;
+    head.push(b'\n');
+    #[expect(clippy::disallowed_methods, reason = "runs as the caller, with the caller's terminal")]
+    let mut child = std::process::Command::new("/usr/bin/sudo")
+        .args(["-n", "/usr/bin/hostkit", "gate", name.as_str()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context(failed)?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // The root half may have heard enough before we have said all: that is its right.
+        let _ = pipe.write_all(&head);
+        if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut pipe);
+        }
+    }
+    let status = child.wait().context(failed)?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(text: &str) -> Result<Cli> {
+        read(&"my-shop".parse().unwrap(), &mut text.as_bytes())
+    }
+
+    #[test]
+    fn a_command_without_a_name_gets_this_projects() {
+        for text in [
+            r#"{"argv":["status"]}"#,
+            r#"{"line":"hostkit status"}"#,
+            r#"{"argv":["project","info"]}"#,
+        ] {
+            assert_eq!(request(text).unwrap().command.subject().1, Some("my-shop"), "{text}");
+        }
+        let other = request(r#"{"argv":["status","wiki"]}"#).unwrap();
+        assert_eq!(other.command.subject().1, Some("wiki"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for text in [
+            "",
+            "status",
+            "{}",
+            r#"{"argv":"status"}"#,
+            r#"{"argv":["status"],"as":"root"}"#,
+            r#"{"argv":["sta\u0000tus"]}"#,
+            r#"{"argv":["gate","my-shop"]}"#,
+            r#"{"line":"status; id"}"#,
+            r#"{"argv":["no-such-verb"]}"#,
+        ] {
+            assert!(request(text).is_err(), "{text}");
+        }
+        let long = format!(r#"{{"argv":["{}"]}}"#, "x".repeat(70_000));
+        assert!(request(&long).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_panics(text in "\\PC{0,100}|[{}\\[\\]\":,a-z-]{0,80}") {
+            let _ = request(&text);
+        }
+    }
+}

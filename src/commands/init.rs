@@ -1,0 +1,280 @@
+//! `hostkit init`: makes a bare server ready, and can take all of it back.
+
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::{Context, facts, show};
+use crate::{
+    config::{COMMENTED, Config, PATH},
+    error::{Error, Kind, Result},
+    journal,
+    names::Domain,
+    plan::{Plan, differences, take_back},
+    projects,
+    registry::{self, NewOperation, Way},
+    secret::Secret,
+    sys::{
+        Host, Owner,
+        redis::{self, Version},
+        signals::Changing,
+    },
+    ui::{count, elapsed},
+};
+
+/// Make the server ready for projects
+///
+/// Checks the system, then sets up directories, nginx, Redis users, PostgreSQL's access rules,
+/// the wall around projects' ports, log rotation and the operators' group. What is in place is
+/// not touched; what of yours has to change is kept, and comes back with --undo.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit init
+  hostkit init --base-domain apps.example.com
+  hostkit init --dry-run
+  hostkit init --undo")]
+pub struct Args {
+    /// Let projects answer below this domain
+    #[arg(long, value_name = "DOMAIN")]
+    base_domain: Option<String>,
+
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Take back all that init has done
+    #[arg(long, conflicts_with_all = ["base_domain", "dry_run"])]
+    undo: bool,
+
+    /// Do not ask, also where something else uses Redis without a password
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    system: String,
+    changed: usize,
+    base_domain: String,
+    milliseconds: u128,
+}
+
+#[derive(Serialize)]
+struct Undone {
+    undone: usize,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    let start = std::time::Instant::now();
+    let system = facts::check_system(&cx.host)?;
+    if args.undo {
+        return undo(cx);
+    }
+    let config_text = with_base_domain(args, cx)?;
+    if args.dry_run {
+        if Path::new(registry::PATH).exists() {
+            cx.registry()?;
+        }
+        let plan = plan(cx, config_text.as_deref())?;
+        let differences = differences(&plan, &cx.host)?;
+        show::preview(cx, "init", None, &differences);
+        return Ok(());
+    }
+    let held = cx.take_host("init")?;
+    check_redis(args, cx)?;
+    facts::check_room(cx)?;
+    let plan = plan(cx, config_text.as_deref())?;
+    cx.ui.head(format!("{}  →  ready for projects\n", system.name));
+    let is_first = !Path::new(registry::PATH).exists();
+    let applied = apply(cx, plan, is_first);
+    drop(held);
+    let changed = applied?;
+    report(cx, system.name, changed, start.elapsed());
+    Ok(())
+}
+
+fn report(cx: &Context, system: String, changed: usize, took: std::time::Duration) {
+    let base = &cx.config.base_domain;
+    let mut text = match changed {
+        0 => "the server is ready; nothing had to change\n".to_owned(),
+        n => format!("\nReady in {}: {} changed\n", elapsed(took), count(n, "thing")),
+    };
+    if *base == Config::default().base_domain {
+        text.push_str("Projects answer as NAME.localhost until you name a domain:  hostkit init --base-domain apps.example.com\n");
+    }
+    text.push_str("Next:  hostkit provision my-app  ·  hostkit doctor\n");
+    let data =
+        Ready { system, changed, base_domain: base.to_string(), milliseconds: took.as_millis() };
+    cx.ui.result("init", None, &data, &text);
+}
+
+/// The first init makes the registry before it can write anything down, and takes it away again
+/// if it fails.
+fn apply(cx: &mut Context, plan: Plan, is_first: bool) -> Result<usize> {
+    let _changing = Changing::begin();
+    if is_first {
+        let made = make_registry(cx);
+        if made.is_err() {
+            remove_registry(cx)?;
+        }
+        made?;
+    }
+    let actor = cx.caller.actor();
+    let new = NewOperation { project: None, verb: "init", actor: &actor, way: Way::Undo };
+    let applied = cx.carry_out(&new, None, |_, _| Ok((plan, Vec::new())));
+    match applied {
+        Err(error) if is_first && error.kind != Kind::Stuck => {
+            remove_registry(cx)?;
+            Err(error)
+        }
+        other => other,
+    }
+}
+
+fn make_registry(cx: &mut Context) -> Result<()> {
+    cx.host.make_dir(Path::new("/var/lib/hostkit"), Owner::ROOT, 0o700)?;
+    cx.make_registry(|_| Ok(()))
+}
+
+fn remove_registry(cx: &mut Context) -> Result<()> {
+    cx.registry = None;
+    cx.host.remove_tree(Path::new("/var/lib/hostkit"))
+}
+
+fn plan(cx: &mut Context, config_text: Option<&str>) -> Result<Plan> {
+    let dump = match cx.host.nginx_dump()? {
+        Ok(dump) => dump,
+        Err(broken) => return Err(broken.error()),
+    };
+    let facts = facts::of_host(cx, &dump)?;
+    if let Some(file) = &facts.foreign_default {
+        cx.ui.note(format!(
+            "`{}` keeps answering for unknown hosts, since it did before",
+            file.display()
+        ));
+    }
+    let secret = facts.redis_secret.clone().map_or_else(Secret::generate, Ok)?;
+    projects::host_plan(&facts, &cx.config, &cx.templates()?, &secret, config_text)
+}
+
+/// The configuration file with another base domain, if one was asked for.
+fn with_base_domain(args: &Args, cx: &mut Context) -> Result<Option<String>> {
+    let Some(domain) = &args.base_domain else { return Ok(None) };
+    let domain: Domain = domain.parse()?;
+    let text = cx.host.read_text(Path::new(PATH))?.unwrap_or_else(|| COMMENTED.to_owned());
+    let text = super::config::changed(&text, "base_domain", domain.as_str())?;
+    cx.config = Config::parse(&text)?;
+    Ok(Some(text))
+}
+
+/// Refuses a Redis that hostkit can't confine, and asks before it locks somebody out.
+fn check_redis(args: &Args, cx: &Context) -> Result<()> {
+    let is_ours = cx.host.meta(Path::new(redis::SECRET))?.is_some();
+    if is_ours {
+        return check_version(&cx.host.redis_version()?);
+    }
+    let conf = cx.host.read_text(Path::new("/etc/redis/redis.conf"))?.unwrap_or_default();
+    let sets =
+        |key: &str| conf.lines().any(|line| line.trim_start().starts_with(&format!("{key} ")));
+    if let Some(key) =
+        ["aclfile", "user", "requirepass", "unixsocket"].into_iter().find(|key| sets(key))
+    {
+        return Err(Error::not_ready("redis_in_use", "Redis is set up for something else already")
+            .caused_by(format!("`/etc/redis/redis.conf` sets `{key}`, which hostkit has to set"))
+            .hint("take that line out, or move what uses it to an instance of its own (`redis-server@.service`)"));
+    }
+    let info = redis::info_before_init()?;
+    check_version(&Version::of(&info))?;
+    let keys: u64 = redis::keyspace(&info).values().sum();
+    if keys > 0 && !args.yes {
+        return ask_about_redis(keys);
+    }
+    if keys > 0 {
+        // The server is about to restart, and may be set up to forget.
+        redis::save_before_init()?;
+    }
+    Ok(())
+}
+
+fn check_version(version: &Version) -> Result<()> {
+    if *version >= (Version { major: 7, minor: 0 }) {
+        return Ok(());
+    }
+    Err(Error::not_ready("unsupported", "this Redis can't keep projects apart")
+        .caused_by(format!(
+            "it is version {}.{}, and users can be confined since 7.0",
+            version.major, version.minor
+        ))
+        .hint("install a newer redis-server"))
+}
+
+fn ask_about_redis(keys: u64) -> Result<()> {
+    let refused = Error::not_ready("redis_in_use", "something else uses Redis on this server")
+        .caused_by(format!(
+            "it holds {keys} keys, and who has no password will be locked out (nothing is deleted)"
+        ))
+        .hint("go on all the same: `hostkit init --yes`");
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(refused);
+    }
+    let mut err = std::io::stderr();
+    let _ = write!(
+        err,
+        "Redis holds {keys} keys of something else. hostkit will switch off access without a password. Go on? [y/N] "
+    );
+    let _ = err.flush();
+    let mut answer = String::new();
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(_) if answer.trim().eq_ignore_ascii_case("y") => redis::save_before_init(),
+        _ => Err(refused),
+    }
+}
+
+/// Takes back every init, the newest first, then the registry itself.
+fn undo(cx: &mut Context) -> Result<()> {
+    let held = cx.take_host("init --undo")?;
+    let projects = cx.registry()?.projects()?;
+    if !projects.is_empty() {
+        let names: Vec<&str> = projects.iter().map(|project| project.name.as_str()).collect();
+        return Err(Error::conflict(
+            "projects_exist",
+            "the server has projects, so init can't be undone",
+        )
+        .caused_by(names.join(", "))
+        .hint("delete them first: `hostkit project delete NAME`"));
+    }
+    let _changing = Changing::begin();
+    let operations = cx.registry()?.done_operations("init")?;
+    let mut undone = 0;
+    for operation in operations {
+        let begun = journal::read(cx.registry()?, operation)?;
+        undone += begun.len();
+        take_back(&cx.host, &begun)?;
+    }
+    remove_registry(cx)?;
+    drop(held);
+    let text = format!("init is undone: {} taken back\n", count(undone, "thing"));
+    cx.ui.result("init", None, &Undone { undone }, &text);
+    Ok(())
+}
+
+/// For `doctor`: what differs from what init made.
+pub fn drift(cx: &mut Context) -> Result<Vec<crate::plan::Difference>> {
+    let plan = plan(cx, None)?;
+    differences(&plan, &cx.host)
+}
+
+/// For `doctor --fix`: init once more.
+pub fn again(cx: &mut Context) -> Result<usize> {
+    let _held = cx.take_host("init")?;
+    let plan = plan(cx, None)?;
+    apply(cx, plan, false)
+}
+
+/// Whether this host was made ready.
+pub fn is_ready(host: &Host) -> bool {
+    host.meta(Path::new(redis::SECRET)).is_ok_and(|meta| meta.is_some())
+}

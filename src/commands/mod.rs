@@ -1,0 +1,290 @@
+//! What a person typed: one file a verb.
+
+pub mod backup;
+pub mod capabilities;
+pub mod completions;
+pub mod config;
+pub mod context;
+pub mod create;
+pub mod doctor;
+pub mod drift;
+pub mod events;
+pub mod facts;
+pub mod gate;
+pub mod identity;
+pub mod init;
+pub mod keys;
+pub mod plan;
+pub mod project;
+pub mod provision;
+pub mod recover;
+pub mod repair;
+pub mod show;
+pub mod state;
+pub mod status;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, error::ErrorKind};
+
+pub use context::Context;
+
+use crate::{
+    caller::{Access, Caller, TABLE, decide},
+    config::{Config, PATH, Wait},
+    error::{Error, Result},
+    names::ProjectName,
+    sys::Host,
+    ui::{Ui, Voice, print_error},
+};
+
+/// Turn a bare server into a deployment platform
+///
+/// A project is a Linux user, a home with releases, a hardened unit, a port, a Redis and a
+/// PostgreSQL database, a site and rules for who may deploy it. hostkit makes all of it or
+/// nothing, shows what differs, repairs it, and takes it away without a trace.
+#[derive(Debug, Parser)]
+#[command(name = "hostkit", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "First steps:
+  sudo hostkit init                    make the server ready
+  sudo hostkit provision my-app        make a project
+  sudo hostkit status                  see how everything is
+
+Exit codes: 0 done, 1 failed and undone, 2 bad usage, 3 no such thing, 4 exists already,
+5 not permitted, 6 unhealthy, 7 locked, 8 the server is not ready, 9 stuck half-way")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Say nothing but the result and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+
+    /// Say more
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// How long to wait for another command on the same project
+    #[arg(long, global = true, value_name = "TIME")]
+    wait: Option<Wait>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Capabilities(capabilities::Args),
+    Completions(completions::Args),
+    Config(config::Args),
+    Doctor(doctor::Args),
+    Drift(drift::Args),
+    Events(events::Args),
+    #[command(hide = true)]
+    Gate(gate::Args),
+    Init(init::Args),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
+    Plan(plan::Args),
+    #[command(subcommand)]
+    Project(project::Command),
+    Provision(provision::Args),
+    Recover(recover::Args),
+    Repair(repair::Args),
+    Status(status::Args),
+}
+
+impl Command {
+    /// The command's name in the table of rights, and the project that it concerns.
+    pub fn subject(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Capabilities(_) => ("capabilities", None),
+            Self::Completions(_) => ("completions", None),
+            Self::Config(_) => ("config", None),
+            Self::Doctor(_) => ("doctor", None),
+            Self::Drift(args) => ("drift", args.name.as_deref()),
+            Self::Events(args) => ("events", args.name.as_deref()),
+            Self::Gate(args) => ("gate", Some(&args.name)),
+            Self::Init(_) => ("init", None),
+            Self::Man(_) => ("man", None),
+            Self::Plan(args) => ("plan", Some(&args.name)),
+            Self::Project(command) => command.subject(),
+            Self::Provision(args) => ("provision", Some(&args.name)),
+            Self::Recover(_) => ("recover", None),
+            Self::Repair(args) => ("repair", args.name.as_deref()),
+            Self::Status(args) => ("status", args.name.as_deref()),
+        }
+    }
+}
+
+impl Cli {
+    fn voice(&self) -> Voice {
+        Voice { json: self.json, quiet: self.quiet, verbose: self.verbose }
+    }
+
+    fn wait(&self) -> Duration {
+        self.wait.unwrap_or(Wait(Duration::from_mins(1))).0
+    }
+}
+
+/// Runs what was typed; the exit code says how it ended.
+pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
+    let wants_json = argv.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            if wants_json {
+                print_error(true, "", &usage_error(&error));
+            } else {
+                let _ = error.print();
+            }
+            return ExitCode::from(2);
+        }
+    };
+    let (command, _) = cli.command.subject();
+    match carry_out(&cli, argv, started_in) {
+        Ok(code) => code,
+        Err(error) => {
+            print_error(cli.json, command, &error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<ExitCode> {
+    let (command, project) = cli.command.subject();
+    if let Some(forwarded) = identity::through_the_gate(cli, command, argv)? {
+        return Ok(forwarded);
+    }
+    let needs_host =
+        TABLE.iter().any(|(name, access)| *name == command && *access != Access::Anybody);
+    let faults = identity::faults()?;
+    let host = Host::here(faults)?;
+    let caller = if needs_host { identity::caller(&host)? } else { Caller::Root };
+    let name = project.map(str::parse::<ProjectName>);
+    if !matches!(caller, Caller::Root | Caller::Operator { .. }) {
+        decide(&caller, command, name.transpose()?.as_ref())?;
+    }
+    let mut cx = Context {
+        config: Config::default(),
+        host,
+        caller,
+        ui: Ui::start(cli.voice()),
+        wait: cli.wait(),
+        started_in,
+        registry: None,
+    };
+    let done = configure(cli, &mut cx, needs_host).and_then(|()| dispatch(&cli.command, &mut cx));
+    cx.ui.finish();
+    if cx.host.faults().any() {
+        identity::tell_faults(&cx.host);
+    }
+    done
+}
+
+fn configure(cli: &Cli, cx: &mut Context, needs_host: bool) -> Result<()> {
+    if !needs_host {
+        return Ok(());
+    }
+    if let Some(text) = cx.host.read_text(std::path::Path::new(PATH))? {
+        cx.config = Config::parse(&text)?;
+    }
+    cx.wait = cli.wait.unwrap_or(cx.config.locks.wait).0;
+    Ok(())
+}
+
+/// For a request that came through the gate: may this caller do this?
+fn admit(cli: &Cli, cx: &Context) -> Result<()> {
+    let (command, project) = cli.command.subject();
+    let project = project.map(str::parse::<ProjectName>).transpose()?;
+    decide(&cx.caller, command, project.as_ref())
+}
+
+/// Runs a command that the caller may run.
+fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
+    let verdict = |holds: bool| if holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    match command {
+        Command::Capabilities(args) => capabilities::run(args, cx)?,
+        Command::Completions(args) => completions::run(args)?,
+        Command::Config(args) => config::run(args, cx)?,
+        Command::Doctor(args) => return doctor::run(args, cx).map(verdict),
+        Command::Drift(args) => return drift::run(args, cx).map(verdict),
+        Command::Events(args) => events::run(args, cx)?,
+        Command::Gate(args) => return gate::run(args, cx),
+        Command::Init(args) => init::run(args, cx)?,
+        Command::Man(args) => completions::man(args, &cx.started_in)?,
+        Command::Plan(args) => plan::run(args, cx)?,
+        Command::Project(command) => command.run(cx)?,
+        Command::Provision(args) => provision::run(args, cx)?,
+        Command::Recover(args) => recover::run(args, cx)?,
+        Command::Repair(args) => repair::run(args, cx)?,
+        Command::Status(args) => status::run(args, cx)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What clap says, as an error of ours.
+fn usage_error(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("bad usage").trim_start_matches("error: ").to_owned();
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let hint = tip.map_or_else(|| "see `hostkit --help`".to_owned(), str::to_owned);
+    Error::usage("usage", message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn leaves(command: &clap::Command, path: &str, into: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let name = if path.is_empty() {
+                sub.get_name().into()
+            } else {
+                format!("{path} {}", sub.get_name())
+            };
+            if sub.has_subcommands() && !TABLE.iter().any(|(row, _)| *row == name) {
+                leaves(sub, &name, into);
+            } else {
+                into.push((name, sub.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_row_and_every_row_a_command() {
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        let mut names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let mut rows: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
+        rows.sort_unstable();
+        assert_eq!(names, rows);
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        for (name, command) in commands.iter().filter(|(_, command)| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:\n  hostkit"), "{name}");
+            assert!(command.get_about().is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `hostkit project create`: a project with only what is asked for.
+
+use crate::{
+    commands::{
+        Context, create,
+        provision::{Settings, no_such_service},
+    },
+    error::Result,
+};
+
+/// Make a project with only what is asked for
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit project create my-shop
+  hostkit project create my-shop --node --with-db
+  hostkit project create api --runtime custom --start-cmd \"/home/api/app/bin/server --quiet\"")]
+pub struct Args {
+    /// Name of the project: its user, its unit and its first domain are called so
+    pub name: String,
+
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Make a PostgreSQL database
+    #[arg(long)]
+    with_db: bool,
+
+    /// Set up the auth service
+    #[arg(long)]
+    with_auth: bool,
+
+    /// Set up object storage
+    #[arg(long)]
+    with_storage: bool,
+
+    /// Set up the store of secrets
+    #[arg(long)]
+    with_secrets: bool,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    let asked = [
+        (args.with_auth, "auth service"),
+        (args.with_storage, "object storage"),
+        (args.with_secrets, "store of secrets"),
+    ];
+    let new = args.settings.new(&args.name, "project create", args.with_db, cx)?;
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, service)) => Err(no_such_service(service)),
+        None => create::run(&new, cx),
+    }
+}

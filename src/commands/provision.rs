@@ -1,0 +1,172 @@
+//! `hostkit provision`: a project with everything that this server has.
+
+use super::{Context, create, keys::KeyArg};
+use crate::{
+    error::{Error, Result},
+    names::{Domain, ProjectName, Runtime},
+};
+
+/// Make a project with all that the server offers
+///
+/// One command makes a Linux user, a home with releases, a hardened unit, a port behind the
+/// wall, a Redis database, a PostgreSQL database, a site, log files and sudo rules: all of it,
+/// or nothing. Until something is deployed the site says so.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit provision my-shop
+  hostkit provision my-shop --node --domain shop.example.com
+  hostkit provision my-shop --no-db --ssh-key ~/.ssh/id_ed25519.pub
+  hostkit provision my-shop --dry-run")]
+pub struct Args {
+    /// Name of the project: its user, its unit and its first domain are called so
+    pub name: String,
+
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Leave out PostgreSQL
+    #[arg(long)]
+    no_db: bool,
+
+    /// Make a PostgreSQL database (as without this option)
+    #[arg(long, conflicts_with = "no_db")]
+    with_db: bool,
+
+    /// Leave out the auth service
+    #[arg(long)]
+    no_auth: bool,
+
+    /// Insist on the auth service
+    #[arg(long, conflicts_with = "no_auth")]
+    with_auth: bool,
+
+    /// Leave out object storage
+    #[arg(long)]
+    no_storage: bool,
+
+    /// Insist on object storage
+    #[arg(long, conflicts_with = "no_storage")]
+    with_storage: bool,
+
+    /// Do not start the project
+    #[arg(long)]
+    no_start: bool,
+}
+
+/// What every way of making a project takes.
+#[derive(Debug, clap::Args)]
+pub struct Settings {
+    /// What the project runs on
+    #[arg(long, value_enum, value_name = "RUNTIME", default_value = "python")]
+    runtime: Runtime,
+
+    /// Same as --runtime python
+    #[arg(long, group = "short_runtime")]
+    python: bool,
+
+    /// Same as --runtime node
+    #[arg(long, group = "short_runtime")]
+    node: bool,
+
+    /// Same as --runtime nextjs
+    #[arg(long, group = "short_runtime")]
+    nextjs: bool,
+
+    /// Same as --runtime static
+    #[arg(long = "static", group = "short_runtime")]
+    is_static: bool,
+
+    /// Start with this command instead of the runtime's own
+    #[arg(long, value_name = "COMMAND")]
+    start_cmd: Option<String>,
+
+    /// Answer to this domain too (may be given again)
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Vec<String>,
+
+    /// Let this public key log in as the project's user: the key, or a file of keys
+    #[arg(long, value_name = "KEY|FILE")]
+    ssh_key: Vec<String>,
+
+    /// Leave out Redis
+    #[arg(long)]
+    no_redis: bool,
+
+    /// Show what would be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    let new = args.settings.new(&args.name, "provision", !args.no_db, cx)?;
+    for (asked, left_out, service) in [
+        (args.with_auth, args.no_auth, "auth service"),
+        (args.with_storage, args.no_storage, "object storage"),
+    ] {
+        if asked {
+            return Err(no_such_service(service));
+        }
+        if !left_out {
+            cx.ui.note(format!("this server has no {service} yet: {} goes without", args.name));
+        }
+    }
+    create::run(&new, cx)
+}
+
+/// For a service that was asked for by name.
+pub fn no_such_service(service: &str) -> Error {
+    Error::not_ready("no_such_service", format!("this server has no {service} yet"))
+        .caused_by("this version of hostkit can't set one up")
+        .hint("leave that option out; the project can get it later")
+}
+
+impl Settings {
+    pub fn new(
+        &self,
+        name: &str,
+        verb: &'static str,
+        postgres: bool,
+        cx: &Context,
+    ) -> Result<create::New> {
+        let name: ProjectName = name.parse().map_err(|e: Error| with_command(e, verb))?;
+        let shorts = [
+            (self.python, Runtime::Python),
+            (self.node, Runtime::Node),
+            (self.nextjs, Runtime::Nextjs),
+            (self.is_static, Runtime::Static),
+        ];
+        let runtime =
+            shorts.iter().find(|(asked, _)| *asked).map_or(self.runtime, |(_, runtime)| *runtime);
+        let mut domains = self.domain.iter().map(|d| d.parse()).collect::<Result<Vec<Domain>>>()?;
+        domains.sort();
+        domains.dedup();
+        let mut keys = Vec::new();
+        for arg in &self.ssh_key {
+            keys.extend(KeyArg::new(arg, &cx.started_in).read()?);
+        }
+        Ok(create::New {
+            verb,
+            name,
+            runtime,
+            redis: !self.no_redis,
+            postgres,
+            start: self.start_cmd.clone(),
+            domains,
+            keys,
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+/// The suggestion as a command to type.
+fn with_command(error: Error, verb: &str) -> Error {
+    let better =
+        error.hint.as_deref().and_then(|hint| hint.strip_prefix('`')?.strip_suffix("` would do"));
+    match better {
+        Some(better) => {
+            let hint = format!("hostkit {verb} {better}");
+            error.hint(hint)
+        }
+        None => error,
+    }
+}

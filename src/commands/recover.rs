@@ -1,0 +1,230 @@
+//! `hostkit recover`: ends what a crash left open, or builds a lost registry anew.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde::Serialize;
+
+use super::{Context, facts};
+use crate::{
+    error::{Error, Kind, Result},
+    journal::KEPT,
+    names::{ProjectName, PublicKey},
+    projects,
+    registry::{self, Change, NewOperation, Of, Outcome, Project, Registry, Way},
+    sys::{Owner, users},
+    ui::count,
+};
+
+/// Finish or undo what was interrupted
+///
+/// Every command does this for the project that it works on; this does it for all of them. With
+/// --from-host it builds a lost or damaged registry anew, from units, homes, keys and users.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit recover
+  hostkit recover --from-host")]
+pub struct Args {
+    /// Build a lost registry anew from what is on the server
+    #[arg(long)]
+    from_host: bool,
+
+    /// Show what would be found, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Recovered {
+    operations: Vec<Ended>,
+}
+
+#[derive(Serialize)]
+struct Ended {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    verb: String,
+    /// finished, undone, running or interrupted (of a dry run).
+    outcome: &'static str,
+}
+
+#[derive(Serialize)]
+struct Rebuilt {
+    projects: Vec<String>,
+    not_understood: Vec<String>,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    if args.from_host { from_host(args, cx) } else { interrupted(args, cx) }
+}
+
+fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
+    let open = cx.registry()?.open_operations(Of::All)?;
+    let wait = std::mem::replace(&mut cx.wait, std::time::Duration::ZERO);
+    let mut operations = Vec::new();
+    for operation in &open {
+        let outcome = if args.dry_run {
+            Ok("interrupted")
+        } else {
+            end(cx, operation.project.as_ref(), operation.way)
+        };
+        operations.push(Ended {
+            project: operation.project.as_ref().map(ToString::to_string),
+            verb: operation.verb.clone(),
+            outcome: outcome?,
+        });
+    }
+    cx.wait = wait;
+    let mut text = String::new();
+    for Ended { project, verb, outcome } in &operations {
+        let of = project.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        text.push_str(&format!("`{verb}`{of}: {outcome}\n"));
+    }
+    if operations.is_empty() {
+        text.push_str("nothing was interrupted\n");
+    }
+    cx.ui.result("recover", None, &Recovered { operations }, &text);
+    Ok(())
+}
+
+/// For `doctor --fix`: ends all that was interrupted.
+pub fn all(cx: &mut Context) -> Result<()> {
+    for operation in cx.registry()?.open_operations(Of::All)? {
+        end(cx, operation.project.as_ref(), operation.way)?;
+    }
+    Ok(())
+}
+
+/// Taking the lock is what ends an operation whose process is gone.
+fn end(cx: &mut Context, project: Option<&ProjectName>, way: Way) -> Result<&'static str> {
+    let taken = match project {
+        Some(name) => cx.take_project(name, "recover"),
+        None => cx.take_host("recover"),
+    };
+    match (taken, way) {
+        (Ok(_), Way::Finish) => Ok("finished"),
+        (Ok(_), Way::Undo) => Ok("undone"),
+        (Err(error), _) if error.kind == Kind::Locked => Ok("running"),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn from_host(args: &Args, cx: &mut Context) -> Result<()> {
+    let path = Path::new(registry::PATH);
+    let sound = Registry::open(path).and_then(|registry| registry.check());
+    if sound.is_ok() {
+        return Err(Error::conflict(
+            "registry_sound",
+            "the registry is sound, so it is not built anew",
+        )
+        .hint("`hostkit doctor` says what is wrong, if something is"));
+    }
+    let (projects, not_understood) = find(cx)?;
+    let data = Rebuilt {
+        projects: projects.iter().map(|project| project.name.to_string()).collect(),
+        not_understood,
+    };
+    let mut text: String = data.projects.iter().map(|name| format!("  {name}\n")).collect();
+    for odd in &data.not_understood {
+        cx.ui.note(format!("not understood: {odd}"));
+    }
+    if args.dry_run {
+        text.push_str(&format!(
+            "{} would be recorded; nothing is done yet\n",
+            count(data.projects.len(), "project")
+        ));
+        cx.ui.result("recover", None, &data, &text);
+        return Ok(());
+    }
+    cx.registry = None;
+    let _held = crate::sys::lock::take(crate::sys::lock::HOST, "hostkit recover", cx.wait, |_| {})?;
+    set_aside(cx)?;
+    write(cx, &projects)?;
+    text.push_str(&format!(
+        "the registry is built anew with {}\nnow: hostkit doctor\n",
+        count(data.projects.len(), "project")
+    ));
+    cx.ui.result("recover", None, &data, &text);
+    Ok(())
+}
+
+/// Projects as their units tell, checked against what else is there.
+fn find(cx: &Context) -> Result<(Vec<Project>, Vec<String>)> {
+    let units = Path::new("/etc/systemd/system");
+    let mut projects: Vec<Project> = Vec::new();
+    let mut odd = Vec::new();
+    for name in cx.host.list(units)? {
+        let name = name.to_string_lossy().into_owned();
+        let is_ours = name.starts_with("hostkit-") && name.ends_with(".service");
+        if !is_ours || matches!(name.as_str(), "hostkit-wall.service" | "hostkit-recover.service") {
+            continue;
+        }
+        let Some(text) = cx.host.read_text(&units.join(&name))? else { continue };
+        match projects::read_unit(&text).and_then(|found| complete(cx, found, &name)) {
+            Ok(project) => projects.push(project),
+            Err(error) => odd.push(format!("{name}: {error}")),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for project in &projects {
+        if !seen.insert(project.port) {
+            odd.push(format!("{}: another project has port {} too", project.name, project.port));
+        }
+    }
+    Ok((projects, odd))
+}
+
+fn complete(cx: &Context, mut project: Project, unit: &str) -> Result<Project> {
+    let wrong =
+        |why: String| Error::failed("it does not fit the rest of the server").caused_by(why);
+    if project.name.unit() != unit {
+        return Err(wrong(format!("it says that it is of `{}`", project.name)));
+    }
+    match users::find(project.name.as_str())? {
+        Some(user) if user.owner.uid == project.uid => {}
+        Some(user) => return Err(wrong(format!("the user has the number {}", user.owner.uid))),
+        None => cx.ui.note(format!(
+            "{}: its user is missing; `hostkit repair` makes it again",
+            project.name
+        )),
+    }
+    let path = project.name.home().join(".ssh/authorized_keys");
+    let text = cx.host.read_text(&path)?.unwrap_or_default();
+    project.keys = text
+        .lines()
+        .filter_map(|line| line.parse::<PublicKey>().ok())
+        .filter(|key| !cx.config.ssh_keys.contains(key))
+        .collect();
+    Ok(project)
+}
+
+/// Keeps what is left of the old registry, and what it had kept.
+fn set_aside(cx: &Context) -> Result<()> {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    if cx.host.meta(Path::new("/var/lib/hostkit"))?.is_none() {
+        cx.host.make_dir(Path::new("/var/lib/hostkit"), Owner::ROOT, 0o700)?;
+    }
+    for suffix in ["-wal", "-shm", ""] {
+        let path = format!("{}{suffix}", registry::PATH);
+        if cx.host.meta(Path::new(&path))?.is_some() {
+            cx.host.rename(Path::new(&path), Path::new(&format!("{path}.lost-{stamp}")))?;
+        }
+    }
+    if cx.host.meta(Path::new(KEPT))?.is_some() {
+        cx.host.rename(Path::new(KEPT), Path::new(&format!("{KEPT}.lost-{stamp}")))?;
+    }
+    Ok(())
+}
+
+fn write(cx: &mut Context, projects: &[Project]) -> Result<()> {
+    let actor = cx.caller.actor();
+    let floor = cx.host.read_text(Path::new(facts::UID_FLOOR))?;
+    let floor = floor.and_then(|text| text.trim().parse::<u32>().ok());
+    cx.make_registry(|registry| {
+        let new = NewOperation { project: None, verb: "recover", actor: &actor, way: Way::Undo };
+        let (id, _) = registry.begin(&new, None)?;
+        let changes: Vec<Change> =
+            projects.iter().cloned().map(|project| Change::Add(Box::new(project))).collect();
+        registry.close(id, Outcome::Done, Some("the registry was built anew"), &changes)?;
+        floor.map_or(Ok(()), |floor| registry.burn_uid(floor.saturating_sub(1)))
+    })
+}
