@@ -162,7 +162,7 @@ fn make(new: &New, cx: &mut Context) -> Result<Project> {
     let wanted = facts::wanted(&cx.host, &config, new.redis)?;
     let mut made = None;
     let url = cx.config.base_domain.below(&new.name)?;
-    cx.ui.head(format!("{}  {}  →  http://{url}\n", new.name, new.runtime));
+    cx.ui.head(format!("{}  {}  →  http://{url}", new.name, new.runtime));
     cx.carry_out(&operation, Some(&wanted), |cx, allotment| {
         let allotment = allotment.ok_or_else(|| Error::failed("nothing was handed out"))?;
         raise_floor(cx, allotment.uid)?;

@@ -87,7 +87,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     check_redis(args, cx)?;
     facts::check_room(cx)?;
     let plan = plan(cx, config_text.as_deref())?;
-    cx.ui.head(format!("{}  →  ready for projects\n", system.name));
+    cx.ui.head(format!("{}  →  ready for projects", system.name));
     let is_first = !Path::new(registry::PATH).exists();
     let applied = apply(cx, plan, is_first);
     drop(held);

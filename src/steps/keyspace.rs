@@ -45,21 +45,36 @@ impl Keyspace {
         }
     }
 
-    fn differs(&self, is: &AclUser) -> Vec<&'static str> {
+    fn differs(&self, host: &Host, is: &AclUser) -> Result<Vec<String>> {
         let wanted = self.wanted();
         let mut differs = Vec::new();
-        let mut compare = |what, same: bool| {
+        let mut compare = |what: &str, same: bool| {
             if !same {
-                differs.push(what);
+                differs.push(what.to_owned());
             }
         };
         compare("switched off", is.is_on);
         compare("password", self.password.is_none() || is.hashes == wanted.hashes);
-        compare("commands", is.commands == wanted.commands);
         compare("keys", is.keys == wanted.keys);
         compare("channels", is.channels == wanted.channels);
         compare("selectors", is.selectors == wanted.selectors);
-        differs
+        if is.commands != wanted.commands {
+            let commands = host.redis_commands()?;
+            let (may, should) =
+                (commands.allowed(&is.commands), commands.allowed(&wanted.commands));
+            let list = |of: Vec<&String>| {
+                of.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            };
+            let (more, less) =
+                (list(may.difference(&should).collect()), list(should.difference(&may).collect()));
+            if !more.is_empty() {
+                differs.push(format!("may run {more} (should not)"));
+            }
+            if !less.is_empty() {
+                differs.push(format!("may not run {less} (should)"));
+            }
+        }
+        Ok(differs)
     }
 
     fn set(&self, host: &Host, to: &AclUser) -> Result<()> {
@@ -124,7 +139,7 @@ impl Step for Keyspace {
 
     fn check(&self, host: &Host) -> Result<Check> {
         let Some(is) = host.redis_user(&self.user)? else { return Ok(Check::absent()) };
-        let differs = self.differs(&is);
+        let differs = self.differs(host, &is)?;
         if differs.is_empty() {
             return Ok(Check::InPlace);
         }

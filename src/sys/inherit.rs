@@ -42,22 +42,40 @@ fn close_others() {
     }
 }
 
+/// Lifts what the caller may have lowered. Where that is not ours to do (a container without the
+/// right to), what is left must at least be enough to finish what we begin.
 fn raise_limits() -> Result<()> {
-    let unlimited = Rlimit { current: None, maximum: None };
-    let limits = [
-        (Resource::As, unlimited.clone()),
-        (Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }),
-        (Resource::Cpu, unlimited.clone()),
-        (Resource::Data, unlimited.clone()),
-        (Resource::Fsize, unlimited.clone()),
-        (Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) }),
-        (Resource::Nproc, unlimited),
-        (Resource::Stack, Rlimit { current: Some(8 << 20), maximum: None }),
+    let room = 64 << 20;
+    let wanted = [
+        (Resource::As, None, 1 << 30),
+        (Resource::Cpu, None, 600),
+        (Resource::Data, None, 1 << 30),
+        (Resource::Fsize, None, room),
+        (Resource::Nofile, Some(OPEN_FILES), 256),
+        (Resource::Nproc, None, 64),
+        (Resource::Stack, Some(8 << 20), 1 << 20),
     ];
-    for (resource, limit) in limits {
-        rustix::process::setrlimit(resource, limit).context(|| {
-            format!("could not reset the limit {resource:?} that the caller had set")
-        })?;
+    setrlimit(Resource::Core, Some(0))?;
+    for (resource, limit, least) in wanted {
+        if setrlimit(resource, limit).is_ok() {
+            continue;
+        }
+        let hard = rustix::process::getrlimit(resource).maximum;
+        let _ = setrlimit(resource, hard);
+        let left = rustix::process::getrlimit(resource).current;
+        if left.is_some_and(|left| left < least) {
+            return Err(Error::not_ready(
+                "limited",
+                "the caller's limits are too tight to work in",
+            )
+            .caused_by(format!("{resource:?} is {}, and {least} is the least", left.unwrap_or(0)))
+            .hint("run it from a shell without `ulimit`"));
+        }
     }
     Ok(())
+}
+
+fn setrlimit(resource: Resource, limit: Option<u64>) -> Result<()> {
+    rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })
+        .context(|| format!("could not reset the limit {resource:?} that the caller had set"))
 }

@@ -1,6 +1,10 @@
 //! Redis by its own protocol over a socket of ours, as the one user that may do everything.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use redis::{
     Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value,
@@ -89,6 +93,19 @@ impl Host {
         })
     }
 
+    /// Which commands each category holds, as this server has it.
+    pub fn redis_commands(&self) -> Result<Commands> {
+        self.with_redis("ask Redis for its commands", |c| {
+            let names: Vec<String> = redis::cmd("ACL").arg("CAT").query(c)?;
+            let mut ask = redis::pipe();
+            for name in &names {
+                ask.cmd("ACL").arg("CAT").arg(name);
+            }
+            let members: Vec<Vec<String>> = ask.query(c)?;
+            Ok(Commands { categories: names.into_iter().zip(members).collect() })
+        })
+    }
+
     pub fn redis_users(&self) -> Result<Vec<String>> {
         self.with_redis("ask Redis for its users", |c| redis::cmd("ACL").arg("USERS").query(c))
     }
@@ -157,6 +174,49 @@ fn down(error: &redis::RedisError) -> Error {
     Error::not_ready("redis_down", "Redis does not answer")
         .caused_by(error)
         .hint("start it: `systemctl start redis-server`, and see `journalctl -u redis-server`")
+}
+
+/// The server's commands, by category. Servers write the same rights in different words, so that
+/// only what the words come to can be compared.
+#[derive(Clone, Debug, Default)]
+pub struct Commands {
+    categories: BTreeMap<String, Vec<String>>,
+}
+
+impl Commands {
+    /// The commands that rules like `-@all +@read -select +select|3` allow.
+    pub fn allowed(&self, rules: &str) -> BTreeSet<String> {
+        let mut allowed = BTreeSet::new();
+        for rule in rules.split_ascii_whitespace() {
+            let Some((sign, what)) = rule.split_at_checked(1) else { continue };
+            let named = match what.strip_prefix('@') {
+                Some("all") => self.categories.values().flatten().cloned().collect(),
+                Some(category) => self.categories.get(category).cloned().unwrap_or_default(),
+                None => {
+                    let below = format!("{what}|");
+                    let all = self.categories.values().flatten();
+                    let mut named: Vec<String> =
+                        all.filter(|c| c.starts_with(&below)).cloned().collect();
+                    named.push(what.to_owned());
+                    named
+                }
+            };
+            match sign {
+                "+" => allowed.extend(named),
+                _ => allowed.retain(|command: &String| {
+                    let first = command.split('|').next().unwrap_or(command);
+                    !named.contains(command) && (what.starts_with('@') || first != what)
+                }),
+            }
+        }
+        // A command that is only a name for its parts has no right of its own.
+        let is_family = |command: &String| {
+            let below = format!("{command}|");
+            self.categories.values().flatten().any(|c| c.starts_with(&below))
+        };
+        allowed.retain(|command| !is_family(command));
+        allowed
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -235,6 +295,34 @@ mod tests {
     fn a_database_with_keys_is_told() {
         assert_eq!(keyspace_line("db3:keys=2,expires=0,avg_ttl=0"), Some((3, 2)));
         assert_eq!(keyspace_line("# Keyspace"), None);
+    }
+
+    #[test]
+    fn rights_in_different_words_are_the_same_rights() {
+        let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        let commands = Commands {
+            categories: [
+                (
+                    "connection".to_owned(),
+                    words("ping select client client|id client|kill client|list"),
+                ),
+                ("dangerous".to_owned(), words("keys client|kill client|list")),
+                ("read".to_owned(), words("get keys")),
+            ]
+            .into(),
+        };
+        let one = commands.allowed(
+            "-@all +@read +@connection -@dangerous +keys -select +select|3 -client +client|id",
+        );
+        let two = commands
+            .allowed("-@all +@connection +get +keys -select +select|3 -client|kill -client|list");
+        assert_eq!(one, two);
+        assert_eq!(
+            one.into_iter().collect::<Vec<_>>(),
+            ["client|id", "get", "keys", "ping", "select|3"]
+        );
+        assert!(commands.allowed("+@all").contains("client|kill"));
+        assert!(commands.allowed("+@all -client").contains("get"));
     }
 
     #[test]

@@ -101,11 +101,16 @@ impl Bus {
     fn connect() -> Result<Self> {
         let runtime = runtime()?;
         let connection = runtime.block_on(async {
-            zbus::connection::Builder::address("unix:path=/run/dbus/system_bus_socket")
-                .method_timeout(JOB_LIMIT)
-                .build()
-                .await
+            let connection =
+                zbus::connection::Builder::address("unix:path=/run/dbus/system_bus_socket")
+                    .method_timeout(JOB_LIMIT)
+                    .build()
+                    .await?;
+            // Once, and before the first job: without it nobody tells us how a job ended.
+            ManagerProxy::new(&connection).await?.subscribe().await?;
+            Ok(connection)
         });
+        let connection: Result<Connection, zbus::Error> = connection;
         let connection = connection.map_err(|e| {
             Error::not_ready("systemd_away", "could not reach systemd")
                 .caused_by(e)
@@ -132,7 +137,6 @@ impl Bus {
     /// Asks for a job and waits for its end; its result in systemd's words.
     async fn job(&self, verb: Verb, unit: &str) -> Result<String, zbus::Error> {
         let manager = self.manager().await?;
-        manager.subscribe().await?;
         let mut ends = manager.receive_job_removed().await?;
         let job = match verb {
             Verb::Reload => manager.reload_unit(unit, "replace").await?,

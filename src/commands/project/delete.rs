@@ -88,7 +88,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     check_services(cx, &project)?;
     let plan = facts::plan_of(cx, &project, Ground::Known)
         .or_else(|error| bare_plan(cx, &project, error))?;
-    cx.ui.head(format!("{name}  →  deleted\n"));
+    cx.ui.head(format!("{name}  →  deleted"));
     let backup =
         if args.no_backup || project.deleting { None } else { Some(last_backup(cx, &project)?) };
     cx.take_away(&name, &plan)?;
