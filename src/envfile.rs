@@ -172,7 +172,7 @@ impl Reader<'_> {
                 ' ' | '\t' | '\r' => {
                     self.next();
                 }
-                '\n' | '#' | ';' => lines.push(Line::Other(self.to_end_of_line())),
+                '\n' | '#' | ';' => lines.push(Line::Other(self.rest_of_line())),
                 _ => lines.push(self.variable()?),
             }
         }
@@ -185,7 +185,7 @@ impl Reader<'_> {
         c
     }
 
-    fn to_end_of_line(&mut self) -> String {
+    fn rest_of_line(&mut self) -> String {
         let mut text = String::new();
         while let Some(c) = self.next() {
             if c == '\n' {

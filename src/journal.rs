@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    names::ProjectName,
     registry::{Change, Outcome, Registry, StoredStep},
     steps::{AnyStep, Before, Trigger},
     sys::{Host, Owner},
@@ -48,12 +49,38 @@ impl<'a> Journal<'a> {
         let mut stored = Vec::new();
         for (step, notify, before) in steps {
             let seq = self.next;
-            self.next += 1;
             before.keep(|bytes| keep(host, self.operation, seq, bytes))?;
-            let entry = Entry { step, notify: notify.to_vec() };
-            stored.push(StoredStep { seq, step: text(&entry)?, before: text(before)? });
+            stored.push(self.stored(step, notify, before)?);
         }
         host.journaling("write the journal", || self.registry.add_steps(self.operation, &stored))
+    }
+
+    /// Writes down what is about to be taken away for good; there is no way back from here.
+    pub fn begin_removal<'s>(
+        &mut self,
+        host: &Host,
+        project: &ProjectName,
+        steps: impl IntoIterator<Item = (&'s AnyStep, &'s [Trigger])>,
+    ) -> Result<()> {
+        let stored = steps
+            .into_iter()
+            .map(|(step, notify)| self.stored(step, notify, &Before::Absent))
+            .collect::<Result<Vec<_>>>()?;
+        host.journaling("write the journal", || {
+            self.registry.cross_over(self.operation, project, &stored)
+        })
+    }
+
+    fn stored(
+        &mut self,
+        step: &AnyStep,
+        notify: &[Trigger],
+        before: &Before,
+    ) -> Result<StoredStep> {
+        let seq = self.next;
+        self.next += 1;
+        let entry = Entry { step, notify: notify.to_vec() };
+        Ok(StoredStep { seq, step: text(&entry)?, before: text(before)? })
     }
 
     /// Closes the operation, together with the rows that it changed.
@@ -67,11 +94,6 @@ impl<'a> Journal<'a> {
         host.journaling("close the journal", || {
             self.registry.close(self.operation, outcome, detail, changes)
         })
-    }
-
-    /// From here on there is no way back.
-    pub fn cross_over(&mut self, host: &Host, project: &crate::names::ProjectName) -> Result<()> {
-        host.journaling("write the journal", || self.registry.cross_over(self.operation, project))
     }
 }
 

@@ -1,4 +1,11 @@
 //! The suite that counts: every promise, on real servers.
 
+#![expect(clippy::unwrap_used, reason = "a test may end where it can't go on")]
+#![allow(unreachable_pub, reason = "a harness is made to be used")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test may say what it saw")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
+
+mod chaos;
 mod init;
+mod package;
 mod vps;

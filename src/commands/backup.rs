@@ -23,12 +23,13 @@ const LIMIT: Duration = Duration::from_hours(6);
 /// Backs the project up into a directory of its own, complete or not there at all.
 pub fn last(cx: &Context, project: &Project) -> Result<PathBuf> {
     let dir = Path::new(ROOT).join(project.name.as_str());
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let done = dir.join(format!("{stamp}-last"));
-    let part = dir.join(format!(".{stamp}-last.part"));
+    let part = dir.join(".last.part");
     if cx.host.meta(&dir)?.is_none() {
         cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
     }
+    let done = free_name(cx, &dir)?;
+    // What an earlier one left that did not live to complete it.
+    cx.host.remove_tree(&part)?;
     cx.host.make_dir(&part, Owner::ROOT, 0o700)?;
     let made = fill(cx, project, &part).and_then(|()| cx.host.rename(&part, &done));
     if made.is_err() {
@@ -36,6 +37,18 @@ pub fn last(cx: &Context, project: &Project) -> Result<PathBuf> {
         let _ = cx.host.remove_empty_dir(&dir);
     }
     made.map(|()| done)
+}
+
+/// A name by the time, and a number where that second was taken.
+fn free_name(cx: &Context, dir: &Path) -> Result<PathBuf> {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let mut name = dir.join(format!("{stamp}-last"));
+    let mut n = 1;
+    while cx.host.meta(&name)?.is_some() {
+        n += 1;
+        name = dir.join(format!("{stamp}-{n}-last"));
+    }
+    Ok(name)
 }
 
 fn fill(cx: &Context, project: &Project, dir: &Path) -> Result<()> {

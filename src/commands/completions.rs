@@ -36,17 +36,13 @@ pub struct ManArgs {
 }
 
 pub fn man(args: &ManArgs, started_in: &std::path::Path) -> Result<()> {
-    match &args.into {
-        Some(dir) => {
-            let dir = started_in.join(dir);
-            let failed = || format!("could not write man pages into `{}`", dir.display());
-            clap_mangen::generate_to(Cli::command(), &dir).context(failed)
-        }
-        None => {
-            let mut text = Vec::new();
-            let _ = clap_mangen::Man::new(Cli::command()).render(&mut text);
-            let _ = std::io::stdout().write_all(&text);
-            Ok(())
-        }
+    if let Some(dir) = &args.into {
+        let dir = started_in.join(dir);
+        let failed = || format!("could not write man pages into `{}`", dir.display());
+        return clap_mangen::generate_to(Cli::command(), &dir).context(failed);
     }
+    let mut text = Vec::new();
+    let _ = clap_mangen::Man::new(Cli::command()).render(&mut text);
+    let _ = std::io::stdout().write_all(&text);
+    Ok(())
 }

@@ -52,7 +52,10 @@ enum Command {
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     match &args.command {
-        None | Some(Command::Show) => show(cx),
+        None | Some(Command::Show) => {
+            show(cx);
+            Ok(())
+        }
         Some(Command::Get { key }) => get(key, cx),
         Some(Command::Set { key, value, dry_run }) => set(key, value, *dry_run, cx),
     }
@@ -65,7 +68,7 @@ struct Setting {
     is_default: bool,
 }
 
-fn show(cx: &Context) -> Result<()> {
+fn show(cx: &Context) {
     let paint = Paint::of(&std::io::stdout());
     let defaults = Config::default().keys();
     let mut text = String::new();
@@ -79,7 +82,6 @@ fn show(cx: &Context) -> Result<()> {
     }
     text.push_str(&format!("\n{}\n", paint.dim(&format!("from {PATH}; dim is the default"))));
     cx.ui.result("config", None, &settings, &text);
-    Ok(())
 }
 
 fn get(key: &str, cx: &Context) -> Result<()> {

@@ -175,8 +175,7 @@ impl Context {
         let listener = self.ui.listener();
         let registry = self.registry.as_mut().ok_or_else(not_open)?;
         let mut journal = Journal::new(registry, id);
-        let crossed = journal.cross_over(&self.host, project);
-        let removed = crossed.and_then(|()| remove(plan, &self.host, &mut journal, &listener));
+        let removed = remove(plan, project, &self.host, &mut journal, &listener);
         let ended = match removed {
             Ok(()) => {
                 journal.close(&self.host, Outcome::Done, None, &[Change::Remove(project.clone())])

@@ -70,17 +70,17 @@ fn read(name: &ProjectName, input: &mut impl BufRead) -> Result<Cli> {
             odd.escape_debug()
         )));
     }
-    parse(name, words)
+    parse(name, &words)
 }
 
 /// The command, with the project's name put in where it was left out.
-fn parse(name: &ProjectName, words: Vec<String>) -> Result<Cli> {
+fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
     let attempt = |words: &[String]| {
         Cli::try_parse_from(std::iter::once("hostkit").chain(words.iter().map(String::as_str)))
     };
-    let mut named = words.clone();
+    let mut named = words.to_vec();
     named.push(name.to_string());
-    let cli = match attempt(&words) {
+    let cli = match attempt(words) {
         Ok(cli) if cli.command.subject().1.is_some() => Ok(cli),
         Ok(cli) => attempt(&named).or(Ok(cli)),
         Err(error) => attempt(&named).map_err(|_| error),

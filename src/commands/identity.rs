@@ -79,7 +79,7 @@ pub fn through_the_gate(cli: &Cli, command: &str, argv: Vec<OsString>) -> Result
     let words = argv
         .into_iter()
         .skip(1)
-        .map(|word| word.into_string())
+        .map(OsString::into_string)
         .collect::<std::result::Result<Vec<String>, _>>()
         .map_err(|_| Error::usage("usage", "an argument is not UTF-8"))?;
     gate::forward(&name, words).map(Some)

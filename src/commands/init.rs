@@ -174,7 +174,7 @@ fn with_base_domain(args: &Args, cx: &mut Context) -> Result<Option<String>> {
 fn check_redis(args: &Args, cx: &Context) -> Result<()> {
     let is_ours = cx.host.meta(Path::new(redis::SECRET))?.is_some();
     if is_ours {
-        return check_version(&cx.host.redis_version()?);
+        return check_version(cx.host.redis_version()?);
     }
     let conf = cx.host.read_text(Path::new("/etc/redis/redis.conf"))?.unwrap_or_default();
     let sets =
@@ -187,7 +187,7 @@ fn check_redis(args: &Args, cx: &Context) -> Result<()> {
             .hint("take that line out, or move what uses it to an instance of its own (`redis-server@.service`)"));
     }
     let info = redis::info_before_init()?;
-    check_version(&Version::of(&info))?;
+    check_version(Version::of(&info))?;
     let keys: u64 = redis::keyspace(&info).values().sum();
     if keys > 0 && !args.yes {
         return ask_about_redis(keys);
@@ -199,8 +199,8 @@ fn check_redis(args: &Args, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-fn check_version(version: &Version) -> Result<()> {
-    if *version >= (Version { major: 7, minor: 0 }) {
+fn check_version(version: Version) -> Result<()> {
+    if version >= (Version { major: 7, minor: 0 }) {
         return Ok(());
     }
     Err(Error::not_ready("unsupported", "this Redis can't keep projects apart")

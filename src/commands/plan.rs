@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
     let Some(project) = cx.registry()?.find_project(&name)? else {
-        let mut new = args.settings.new(&args.name, "provision", !args.no_db, cx)?;
+        let mut new = args.settings.check(&args.name, "provision", !args.no_db, cx)?;
         new.dry_run = true;
         return create::run(&new, cx);
     };

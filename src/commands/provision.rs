@@ -98,7 +98,7 @@ pub struct Settings {
 }
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
-    let new = args.settings.new(&args.name, "provision", !args.no_db, cx)?;
+    let new = args.settings.check(&args.name, "provision", !args.no_db, cx)?;
     for (asked, left_out, service) in [
         (args.with_auth, args.no_auth, "auth service"),
         (args.with_storage, args.no_storage, "object storage"),
@@ -121,7 +121,8 @@ pub fn no_such_service(service: &str) -> Error {
 }
 
 impl Settings {
-    pub fn new(
+    /// What was asked for, checked.
+    pub fn check(
         &self,
         name: &str,
         verb: &'static str,

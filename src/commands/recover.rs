@@ -59,9 +59,12 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 
 fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
     let open = cx.registry()?.open_operations(Of::All)?;
-    let wait = std::mem::replace(&mut cx.wait, std::time::Duration::ZERO);
+    let wait = cx.wait;
     let mut operations = Vec::new();
     for operation in &open {
+        // One whose process is gone is only waited for until its last program has ended.
+        let is_running = Path::new(&format!("/proc/{}", operation.pid)).exists();
+        cx.wait = if is_running { std::time::Duration::ZERO } else { wait };
         let outcome = if args.dry_run {
             Ok("interrupted")
         } else {

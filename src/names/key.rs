@@ -57,7 +57,7 @@ impl FromStr for PublicKey {
         if line.contains("PRIVATE KEY") {
             return Err(refused("it is a private key: keep that one to yourself"));
         }
-        if line.chars().any(|c| c.is_control()) {
+        if line.chars().any(char::is_control) {
             return Err(refused("a key is one line"));
         }
         let mut words = line.split_ascii_whitespace();

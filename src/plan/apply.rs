@@ -169,7 +169,7 @@ impl Plan {
         }
         let triggers = once(begun.iter().flat_map(|nth| &self.steps[pending[*nth].index].notify));
         failures.extend(fire_again(host, &triggers));
-        if failures.is_empty() { error } else { stuck(error, &failures) }
+        if failures.is_empty() { error } else { stuck(&error, &failures) }
     }
 }
 
@@ -192,7 +192,7 @@ pub(super) fn fire_again(host: &Host, triggers: &[&Trigger]) -> Vec<String> {
 }
 
 /// Neither done nor undone: what is left is in the journal, and the next command goes on with it.
-pub(super) fn stuck(error: Error, failures: &[String]) -> Error {
+pub(super) fn stuck(error: &Error, failures: &[String]) -> Error {
     let cause = format!("{error}; then could not undo {}", failures.join("; "));
     Error::new(Kind::Stuck, "stuck", "something went wrong, and not all of it could be undone")
         .caused_by(cause)

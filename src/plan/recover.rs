@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     journal::{self, Begun, Journal},
     registry::{Change, Operation, Outcome, Registry, Way},
-    steps::Step,
+    steps::{AnyStep, Step},
     sys::Host,
 };
 
@@ -22,6 +22,9 @@ pub fn recover(
 ) -> Result<()> {
     let begun = journal::read(registry, operation.id)?;
     let detail = format!("interrupted (pid {})", operation.pid);
+    if begun.iter().any(|b| matches!(b.entry.step, AnyStep::Database(_) | AnyStep::Role(_))) {
+        host.end_sessions_of(operation.pid)?;
+    }
     match operation.way {
         Way::Undo => {
             listener(Progress::Undoing);
@@ -53,5 +56,5 @@ pub fn take_back(host: &Host, begun: &[Begun]) -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(stuck(Error::failed("an earlier command was interrupted"), &failures))
+    Err(stuck(&Error::failed("an earlier command was interrupted"), &failures))
 }

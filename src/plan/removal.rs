@@ -4,7 +4,8 @@ use super::{Listener, Plan, Planned, Progress, apply::fire_again, once};
 use crate::{
     error::{Error, Result},
     journal::Journal,
-    steps::{AnyStep, Before, Step, Trigger},
+    names::ProjectName,
+    steps::{AnyStep, Step, Trigger},
     sys::Host,
 };
 
@@ -12,15 +13,14 @@ use crate::{
 /// or the recovery, goes on with it.
 pub fn remove(
     plan: &Plan,
+    project: &ProjectName,
     host: &Host,
     journal: &mut Journal<'_>,
     listener: Listener<'_>,
 ) -> Result<()> {
-    let mut none: Vec<Before> = plan.steps.iter().map(|_| Before::Absent).collect();
-    let steps = plan.steps.iter().zip(&mut none);
-    journal.begin(host, steps.map(|(p, before)| (&p.step, p.notify.as_slice(), before)))?;
     let steps: Vec<(&AnyStep, &[Trigger])> =
         plan.steps.iter().map(|Planned { step, notify, .. }| (step, notify.as_slice())).collect();
+    journal.begin_removal(host, project, steps.iter().copied())?;
     carry_on(&steps, host, listener)
 }
 

@@ -77,7 +77,6 @@ pub fn parse_request(line: &str, project: &ProjectName) -> Result<Vec<String>> {
                 return Err(refused(format!("it holds `{}`", c.escape_debug())));
             }
             (Some(q), c) if c == q => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '"' | '\'') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -92,7 +91,7 @@ pub fn parse_request(line: &str, project: &ProjectName) -> Result<Vec<String>> {
                     "`{c}` stands outside of quotes, and no shell reads it"
                 )));
             }
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     if let Some(quote) = quote {

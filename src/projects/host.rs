@@ -12,10 +12,9 @@ use crate::{
     registry::Project,
     secret::Secret,
     steps::{
-        ACL_FILE, Block, Contents, Dir, File, Gone, Group, GroupRole, Judge, Link, NotPublic,
-        Place, Running, Text, Trigger, hash,
+        ACL_FILE, ADMIN, Block, Contents, Dir, File, GROUP_ROLE, Gone, Group, GroupRole, Judge,
+        Link, NotPublic, Owner, Place, Running, SECRET, SOCKET, Text, Trigger, WallTable, hash,
     },
-    sys::{Owner, postgres::GROUP_ROLE, redis},
     templates::Templates,
 };
 
@@ -213,13 +212,13 @@ impl Maker<'_> {
     fn redis(&self, plan: &mut Plan, secret: &Secret) -> Result<()> {
         let Self { facts, config, templates } = self;
         plan.part("redis", "users confined, the default one switched off");
-        let conf = RedisConf { socket: redis::SOCKET, databases: config.redis.databases };
-        let acl = Acl { admin: redis::ADMIN, hash: hash(secret) };
+        let conf = RedisConf { socket: SOCKET, databases: config.redis.databases };
+        let acl = Acl { admin: ADMIN, hash: hash(secret) };
         let restart = [Trigger::RestartUnit("redis-server.service".into())];
         let secret = File {
             mode: 0o600,
             text: Text::Secret(format!("{}\n", secret.expose())),
-            ..self.file(redis::SECRET, String::new())
+            ..self.file(SECRET, String::new())
         };
         plan.step(Lane::Files, secret);
         let acl = File {
@@ -273,9 +272,10 @@ impl Maker<'_> {
             ],
         };
         let reload = [Trigger::DaemonReload("hostkit-wall.service".into())];
-        plan.step(
+        plan.notifying(
             Lane::Files,
             self.file("/etc/hostkit/wall.nft", templates.render("nft/wall.nft", &wall)?),
+            [Trigger::ReloadUnit("hostkit-wall.service".into())],
         );
         let unit = templates.render("systemd/wall.service", &Nothing {})?;
         plan.notifying(
@@ -284,6 +284,7 @@ impl Maker<'_> {
             reload,
         );
         self.enable(plan, "hostkit-wall.service");
+        plan.step(Lane::Files, WallTable { file: "/etc/hostkit/wall.nft".into() });
         plan.step(Lane::Files, Running { unit: "hostkit-wall.service".into() });
         Ok(())
     }

@@ -25,9 +25,8 @@ use crate::{
     secret::Secret,
     steps::{
         Account, Contents, Database, Dir, Entry, File, Judge, Keyspace, Leftovers, Link, Log,
-        Probe, Role, Service, Text, Trigger, Wall,
+        Owner, Probe, Role, Service, Text, Trigger, User, Version, Wall,
     },
-    sys::{Owner, redis::Version, users::User},
     templates::Templates,
 };
 

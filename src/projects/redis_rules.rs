@@ -2,7 +2,7 @@
 //!
 //! Each word is there because a probe got across without it; the isolation tests are the proof.
 
-use crate::{names::ProjectName, sys::redis::Version};
+use crate::{names::ProjectName, steps::Version};
 
 pub(super) struct Rules {
     pub(super) commands: Vec<String>,

@@ -1,7 +1,7 @@
 //! What is being done: an operation is open from before its first change until after its last.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{Allotment, Project, Registry, Wanted, allotments, events, lost, projects};
@@ -103,19 +103,20 @@ impl Registry {
     /// Writes steps down, on the disk before this returns.
     pub fn add_steps(&mut self, operation: i64, steps: &[StoredStep]) -> Result<()> {
         let tx = self.writing()?;
-        for StoredStep { seq, step, before } in steps {
-            tx.execute(
-                "INSERT INTO steps VALUES (?1, ?2, ?3, ?4)",
-                params![operation, seq, step, before],
-            )
-            .map_err(|e| lost(&e))?;
-        }
+        insert_steps(&tx, operation, steps).map_err(|e| lost(&e))?;
         tx.commit().map_err(|e| lost(&e))
     }
 
-    /// From here on the operation can only go on: its project is being deleted.
-    pub fn cross_over(&mut self, operation: i64, project: &ProjectName) -> Result<()> {
+    /// Writes down what will be taken away. From here on the operation can only go on: its project
+    /// is being deleted.
+    pub fn cross_over(
+        &mut self,
+        operation: i64,
+        project: &ProjectName,
+        steps: &[StoredStep],
+    ) -> Result<()> {
         let tx = self.writing()?;
+        insert_steps(&tx, operation, steps).map_err(|e| lost(&e))?;
         tx.execute("UPDATE operations SET way = 'finish' WHERE id = ?1", [operation])
             .map_err(|e| lost(&e))?;
         projects::mark_deleting(&tx, project).map_err(|e| lost(&e))?;
@@ -203,6 +204,18 @@ impl Registry {
         self.db.execute(&sql, []).map_err(|e| lost(&e))?;
         Ok(())
     }
+}
+
+fn insert_steps(
+    tx: &Transaction<'_>,
+    operation: i64,
+    steps: &[StoredStep],
+) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare("INSERT INTO steps VALUES (?1, ?2, ?3, ?4)")?;
+    for StoredStep { seq, step, before } in steps {
+        insert.execute(params![operation, seq, step, before])?;
+    }
+    Ok(())
 }
 
 /// Whose operations.

@@ -96,7 +96,7 @@ impl Step for Block {
         let Some(is) = host.read_text(&self.path)? else { return Ok(()) };
         let old = kept.text(host)?;
         if is == old {
-            return Ok(());
+            return host.sweep(&self.path);
         }
         // To the byte where nobody else has edited the file since, else around their edits.
         let untouched = is == self.with(&old);

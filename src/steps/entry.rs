@@ -57,7 +57,7 @@ impl Entry {
         let mut new = lines.join("\n");
         new.push('\n');
         if new == text {
-            return Ok(());
+            return host.sweep(&self.path);
         }
         host.write(&self.path, new.as_bytes(), Owner::ROOT, 0o644)
     }

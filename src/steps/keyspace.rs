@@ -104,9 +104,9 @@ impl Keyspace {
         if known.is_some() {
             let command = ["ACL", "DELUSER", &self.user].map(String::from);
             host.redis(&format!("remove the Redis user `{}`", self.user), &command)?;
-            save(host)?;
         }
-        Ok(())
+        // Also where it is gone already: whoever took it away may not have lived to save that.
+        save(host)
     }
 
     fn drop_from_file(&self, host: &Host) -> Result<()> {

@@ -38,11 +38,19 @@ pub use log::Log;
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service};
 pub use trigger::{MARK, MARK_PATH, Probe, Trigger};
-pub use wall::Wall;
+pub use wall::{Wall, WallTable};
+
+/// The words in which steps speak of the host, for those who plan and do not look.
+pub use crate::sys::{
+    Owner,
+    postgres::GROUP_ROLE,
+    redis::{ADMIN, SECRET, SOCKET, Version},
+    users::User,
+};
 
 use crate::{
     error::{Error, Result},
-    sys::{Host, Meta, Owner, users::User},
+    sys::{Host, Meta},
 };
 
 pub trait Step {
@@ -166,7 +174,7 @@ macro_rules! any_step {
 
 any_step! {
     Account, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, NotPublic, Role, Running, Service, Wall,
+    Log, NotPublic, Role, Running, Service, Wall, WallTable,
 }
 
 impl Step for AnyStep {

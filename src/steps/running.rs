@@ -35,11 +35,11 @@ impl Step for Running {
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
-        if host.unit(&self.unit)?.is_active() {
-            host.unit_job(Verb::Stop, &self.unit)
-        } else {
-            Ok(())
+        let unit = host.unit(&self.unit)?;
+        if matches!(unit.active.as_str(), "inactive" | "failed") {
+            return Ok(());
         }
+        host.unit_job(Verb::Stop, &self.unit)
     }
 }
 

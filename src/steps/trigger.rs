@@ -18,6 +18,8 @@ pub enum Trigger {
     NginxReload(Option<Probe>),
     /// PostgreSQL reads its access rules again.
     PostgresReload,
+    /// A unit takes up its configuration, if it runs.
+    ReloadUnit(String),
     RestartUnit(String),
 }
 
@@ -43,6 +45,7 @@ impl Trigger {
             Self::DaemonReload(_) => "systemd reads its units again".into(),
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
+            Self::ReloadUnit(unit) => format!("{unit} takes up its configuration"),
             Self::RestartUnit(unit) => format!("{unit} restarts"),
         }
     }
@@ -85,8 +88,17 @@ impl Trigger {
             Self::PostgresReload => {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
             }
+            Self::ReloadUnit(unit) => {
+                if host.unit(unit)?.is_active() {
+                    host.unit_job(Verb::Reload, unit)
+                } else {
+                    Ok(())
+                }
+            }
             Self::RestartUnit(unit) => {
                 host.redis_hang_up();
+                // What is restarted on purpose is not what the limit on restarts is meant for.
+                host.reset_failed(unit)?;
                 host.unit_job(Verb::Restart, unit)
             }
         }

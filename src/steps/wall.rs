@@ -1,6 +1,6 @@
 //! A project's ports behind the wall, in the kernel now; a file brings them back at boot.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,39 @@ use crate::{
         wall::{Elements, TABLE},
     },
 };
+
+/// The wall itself, without a project behind it yet.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct WallTable {
+    /// The file that it is loaded from, now and at boot.
+    pub file: PathBuf,
+}
+
+impl Step for WallTable {
+    fn title(&self) -> String {
+        "wall in the kernel".into()
+    }
+
+    fn check(&self, host: &Host) -> Result<Check> {
+        Ok(if host.wall()?.is_some() { Check::InPlace } else { Check::absent() })
+    }
+
+    fn apply(&self, host: &Host) -> Result<()> {
+        host.nft("load the wall", &format!("include \"{}\"\n", self.file.display()))
+    }
+
+    fn undo(&self, host: &Host, before: &Before) -> Result<()> {
+        match before {
+            Before::Absent => self.remove(host),
+            other => Err(other.foreign()),
+        }
+    }
+
+    fn remove(&self, host: &Host) -> Result<()> {
+        // To delete what is not there is an error, so it is put there first.
+        host.nft("take the wall down", &format!("table inet {TABLE}\ndelete table inet {TABLE}\n"))
+    }
+}
 
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Wall {

@@ -247,6 +247,15 @@ impl Host {
         })
     }
 
+    /// Takes away what an interrupted write left beside a file.
+    pub fn sweep(&self, path: &Path) -> Result<()> {
+        let Some(place) = self.place(path)? else { return Ok(()) };
+        match rustix::fs::unlinkat(&place.dir, place.fresh(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e).context(|| format!("could not tidy up beside `{}`", path.display())),
+        }
+    }
+
     /// Takes a directory away if it is empty; says whether it is gone.
     pub fn remove_empty_dir(&self, path: &Path) -> Result<bool> {
         let Some(place) = self.place(path)? else { return Ok(true) };

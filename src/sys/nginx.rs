@@ -91,7 +91,7 @@ impl Dump {
                             || at.ends_with(":80")
                             || !at.contains(|c: char| c.is_ascii_digit())
                     });
-                    words[0] == "listen" && port_80 && words.iter().any(|w| *w == "default_server")
+                    words[0] == "listen" && port_80 && words.contains(&"default_server")
                 })
             })
             .map(|(path, _)| path.as_path())

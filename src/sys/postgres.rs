@@ -1,6 +1,11 @@
 //! PostgreSQL by its own protocol over its socket, known there as `postgres` without a password.
 
-use std::{fmt::Write as _, os::unix::net::UnixStream, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -61,7 +66,8 @@ impl Session {
         let client = runtime.block_on(async {
             let stream = tokio::net::UnixStream::from_std(stream).map_err(|e| e.to_string())?;
             let mut config = Config::new();
-            config.user("postgres").dbname("postgres").application_name("hostkit");
+            config.user("postgres").dbname("postgres");
+            config.application_name(session_name(std::process::id()));
             config.options(
                 "-c statement_timeout=60s -c lock_timeout=20s -c client_min_messages=warning",
             );
@@ -116,6 +122,25 @@ impl Host {
 
     pub fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.with_postgres("ask PostgreSQL", async |client| client.query(sql, params).await)
+    }
+
+    /// Ends what a hostkit that was killed had left the server to do: it would go on without us.
+    pub fn end_sessions_of(&self, pid: u32) -> Result<()> {
+        let name = session_name(pid);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let ended = self.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()",
+                &[&name],
+            )?;
+            if ended.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::failed("PostgreSQL is still busy with what was interrupted"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn postgres_version(&self) -> Result<u32> {
@@ -180,6 +205,11 @@ impl Host {
         )?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
+}
+
+/// By which the server's list of sessions tells one hostkit from another.
+fn session_name(pid: u32) -> String {
+    format!("hostkit {pid}")
 }
 
 /// A name in SQL. Ours hold nothing that needs it; theirs may.

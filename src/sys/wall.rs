@@ -59,7 +59,7 @@ fn read(json: &[u8]) -> Result<Elements> {
         for elem in &set.elem {
             match set.name.as_str() {
                 "walled" => {
-                    elements.walled.extend(number(elem).and_then(|n| u16::try_from(n).ok()))
+                    elements.walled.extend(number(elem).and_then(|n| u16::try_from(n).ok()));
                 }
                 "owners" => elements.owners.extend(pair(elem)),
                 _ => {}

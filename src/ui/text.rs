@@ -117,7 +117,7 @@ pub fn bytes(n: u64) -> String {
         ..1024 => n.to_string(),
         1024..1_048_576 => format!("{}K", n >> 10),
         1_048_576..1_073_741_824 => format!("{}M", n >> 20),
-        _ => format!("{}.{}G", n >> 30, (n % (1 << 30)) * 10 >> 30),
+        _ => format!("{}.{}G", n >> 30, ((n % (1 << 30)) * 10) >> 30),
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(bytes(142 << 20), "142M");
         assert_eq!(bytes(3 << 29), "1.5G");
         assert_eq!(elapsed(Duration::from_millis(1234)), "1.2 s");
-        assert_eq!(elapsed(Duration::from_secs(600)), "10 min");
+        assert_eq!(elapsed(Duration::from_mins(10)), "10 min");
         assert_eq!(ago(Timestamp::now()), "now");
     }
 

@@ -5,12 +5,14 @@ ROOTS = ["/etc", "/home", "/srv", "/root", "/opt", "/usr/bin", "/usr/local", "/u
 # What moves by itself, or belongs to services that are asked in their own words below. The copies
 # that shadow's own tools leave of the account files name whoever was there last.
 MOVING = re.compile(
-    r"^(/run/(systemd|udev|log|user|lock|initctl|dbus|sshd|utmp|crond|nginx\.pid|postgresql|redis|hostkit/locks|sudo|motd|host|mount|credentials|screen|shm|faillock)"
+    r"^(/run/(systemd|udev|log|user|lock|initctl|dbus|sshd|utmp|[a-z]+\.pid|postgresql|redis|hostkit/locks|sudo|motd|host|mount|credentials|screen|shm|faillock)"
     r"|/var/(cache|log/(journal|postgresql|redis|private|wtmp|btmp|lastlog|apt|dpkg|alternatives)|tmp/systemd-private|lib/(dpkg|apt|postgresql|redis|systemd|hostkit|logrotate|dbus|private|sudo|pam|ucf|nginx))"
     r"|/tmp/systemd-private|/tmp/tmp\.|/dev/shm/PostgreSQL"
     r"|/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|\.pwd\.lock|mtab|machine-id|resolv\.conf))"
 )
-GROWING = re.compile(r"^/var/log/(nginx/(access|error)\.log|lastlog|faillog)")
+# Contents that are no use to compare: logs that others write, and what Redis writes anew in words
+# of its own (its users are listed below, from the file too).
+GROWING = re.compile(r"^/var/log/(nginx/(access|error)\.log|lastlog|faillog)|^/etc/redis/hostkit\.acl$|^/etc/hostkit/uid-floor$")
 
 
 def files():
@@ -93,6 +95,16 @@ def redis():
             print("redis", line.split(",")[0])
 
 
+def redis_file():
+    try:
+        lines = open("/etc/redis/hostkit.acl").read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        words = set(line.replace("(", "( ").split()) - {"resetpass", "resetkeys"}
+        print("redis-file", " ".join(sorted(words)))
+
+
 def wall():
     text = run("nft", "list", "table", "inet", "hostkit")
     print("wall", " ".join(sorted(text.replace(",", " ").replace("{", " ").replace("}", " ").split())))
@@ -139,5 +151,5 @@ def registry():
         print("registry broken", e)
 
 
-for look in (files, postgres, redis, wall, units, ports, processes, registry):
+for look in (files, postgres, redis, redis_file, wall, units, ports, processes, registry):
     look()

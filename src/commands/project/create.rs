@@ -44,7 +44,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
         (args.with_storage, "object storage"),
         (args.with_secrets, "store of secrets"),
     ];
-    let new = args.settings.new(&args.name, "project create", args.with_db, cx)?;
+    let new = args.settings.check(&args.name, "project create", args.with_db, cx)?;
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, service)) => Err(no_such_service(service)),
         None => create::run(&new, cx),
