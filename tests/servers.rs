@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
 
 mod chaos;
+mod delete;
 mod init;
 mod package;
+mod project;
 mod vps;

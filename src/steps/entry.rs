@@ -49,11 +49,13 @@ impl Entry {
             return if line.is_none() { Ok(()) } else { self.read(host).map(|_| ()) };
         };
         let mark = self.mark();
-        let mut lines: Vec<&str> = text.lines().filter(|l| !l.ends_with(&mark)).collect();
-        if let Some(line) = line {
-            let end = lines.iter().position(|l| l.trim() == END).unwrap_or(lines.len());
-            lines.insert(end, line);
-        }
+        let (mut entries, mut lines): (Vec<&str>, Vec<&str>) =
+            text.lines().filter(|l| !l.ends_with(&mark)).partition(|l| whose(l).is_some());
+        entries.extend(line);
+        // In an order of their own, so that it does not matter who came first.
+        entries.sort_by_key(|line| whose(line));
+        let end = lines.iter().position(|l| l.trim() == END).unwrap_or(lines.len());
+        lines.splice(end..end, entries);
         let mut new = lines.join("\n");
         new.push('\n');
         if new == text {
@@ -61,6 +63,12 @@ impl Entry {
         }
         host.write(&self.path, new.as_bytes(), Owner::ROOT, 0o644)
     }
+}
+
+/// Whose entry a line is, if it is one.
+fn whose(line: &str) -> Option<&str> {
+    let (entry, name) = line.strip_prefix("    ")?.rsplit_once(" # ")?;
+    (entry.ends_with(';') && !name.contains(' ')).then_some(name)
 }
 
 impl Step for Entry {

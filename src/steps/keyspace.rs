@@ -1,6 +1,6 @@
 //! A project's Redis user, confined to one database.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -57,21 +57,21 @@ impl Keyspace {
         compare("password", self.password.is_none() || is.hashes == wanted.hashes);
         compare("keys", is.keys == wanted.keys);
         compare("channels", is.channels == wanted.channels);
-        compare("selectors", is.selectors == wanted.selectors);
-        if is.commands != wanted.commands {
+        let places = |user: &AclUser| -> Vec<(String, String)> {
+            user.selectors
+                .iter()
+                .map(|(_, keys, channels)| (keys.clone(), channels.clone()))
+                .collect()
+        };
+        compare("selectors", places(is) == places(&wanted));
+        let rules = |user: &AclUser| -> Vec<String> {
+            let further = user.selectors.iter().map(|(commands, ..)| commands.clone());
+            std::iter::once(user.commands.clone()).chain(further).collect()
+        };
+        if rules(is) != rules(&wanted) {
             let commands = host.redis_commands()?;
-            let (may, should) =
-                (commands.allowed(&is.commands), commands.allowed(&wanted.commands));
-            let list = |of: Vec<&String>| {
-                of.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-            };
-            let (more, less) =
-                (list(may.difference(&should).collect()), list(should.difference(&may).collect()));
-            if !more.is_empty() {
-                differs.push(format!("may run {more} (should not)"));
-            }
-            if !less.is_empty() {
-                differs.push(format!("may not run {less} (should)"));
+            for (is, wanted) in rules(is).iter().zip(rules(&wanted)) {
+                differs.extend(rights_differ(&commands.allowed(is), &commands.allowed(&wanted)));
             }
         }
         Ok(differs)
@@ -121,6 +121,20 @@ impl Keyspace {
         let owner = users::find("redis")?.map_or(Owner::ROOT, |user| user.owner);
         host.write(path, rest.as_bytes(), owner, 0o640)
     }
+}
+
+fn rights_differ(may: &BTreeSet<String>, should: &BTreeSet<String>) -> Vec<String> {
+    let list = |of: Vec<&String>| of.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = list(may.difference(should).collect());
+    let less = list(should.difference(may).collect());
+    let mut differs = Vec::new();
+    if !more.is_empty() {
+        differs.push(format!("may run {more} (should not)"));
+    }
+    if !less.is_empty() {
+        differs.push(format!("may not run {less} (should)"));
+    }
+    differs
 }
 
 fn save(host: &Host) -> Result<()> {

@@ -58,11 +58,8 @@ impl Trigger {
                     return Err(Error::not_ready("nginx_down", "nginx is not running")
                         .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"));
                 }
-                host.nginx_reload()?;
-                match probe {
-                    Some(probe) => probe.wait(host),
-                    None => Ok(()),
-                }
+                let old = host.nginx_reload()?;
+                wait(host, probe.as_ref(), &old)
             }
             other => other.fire_again(host),
         }
@@ -80,10 +77,9 @@ impl Trigger {
             }
             Self::NginxReload(_) => {
                 if host.unit(nginx::UNIT)?.is_active() {
-                    host.nginx_reload()
-                } else {
-                    Ok(())
+                    host.nginx_reload()?;
                 }
+                Ok(())
             }
             Self::PostgresReload => {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
@@ -105,43 +101,48 @@ impl Trigger {
     }
 }
 
-impl Probe {
-    /// Asks for the site until its newest version answers.
-    fn wait(&self, host: &Host) -> Result<()> {
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let answer = http::get(&self.domain, MARK_PATH, Duration::from_secs(2));
-            if let Ok(answer) = &answer
-                && answer.header(MARK) == Some(&self.mark)
-            {
-                return Ok(());
-            }
-            signals::check()?;
-            if start.elapsed() > PATIENCE {
-                return Err(self.failure(host, answer));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+/// Waits until the newest version of a site answers, and no older one can any more.
+fn wait(host: &Host, probe: Option<&Probe>, old: &nginx::Workers) -> Result<()> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let asked = probe.map(Probe::ask);
+        let answers = asked.as_ref().is_none_or(|asked| asked.as_ref().is_ok_and(|right| *right));
+        if answers && old.have_retired() {
+            return Ok(());
         }
+        signals::check()?;
+        if start.elapsed() > PATIENCE {
+            return Err(failure(host, probe, asked));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
 
-    fn failure(&self, host: &Host, answer: Result<http::Answer>) -> Error {
-        // Rare, so only now do we ask nginx why: its configuration may have been broken meanwhile.
-        match host.nginx_dump() {
-            Ok(Err(broken)) => return broken.error(),
-            Err(error) => return error,
-            Ok(Ok(_)) => {}
+fn failure(host: &Host, probe: Option<&Probe>, asked: Option<Result<bool>>) -> Error {
+    // Rare, so only now do we ask nginx why: its configuration may have been broken meanwhile.
+    match host.nginx_dump() {
+        Ok(Err(broken)) => return broken.error(),
+        Err(error) => return error,
+        Ok(Ok(_)) => {}
+    }
+    let said = match (probe, asked) {
+        (_, Some(Err(error))) => error.to_string(),
+        (Some(probe), Some(Ok(false))) => {
+            format!("`http://{}/` is answered by something else", probe.domain)
         }
-        let said = match answer {
-            Ok(answer) => format!(
-                "`http://{}/` is answered by another site (status {})",
-                self.domain, answer.status
-            ),
-            Err(error) => error.to_string(),
-        };
-        Error::failed("nginx did not take up the new site in 10 s")
-            .caused_by(said)
-            .hint("see `journalctl -u nginx` and `/var/log/nginx/error.log`")
+        _ => "old workers still take requests".into(),
+    };
+    Error::failed("nginx did not take up its configuration in 10 s")
+        .caused_by(said)
+        .hint("see `journalctl -u nginx` and `/var/log/nginx/error.log`")
+}
+
+impl Probe {
+    /// Whether it is this version that answers.
+    fn ask(&self) -> Result<bool> {
+        let answer = http::get(&self.domain, MARK_PATH, Duration::from_secs(2))?;
+        Ok(answer.header(MARK) == Some(&self.mark))
     }
 }

@@ -41,8 +41,11 @@ impl Host {
         let memory =
             rustix::fs::memfd_create("hostkit-nginx", MemfdFlags::empty()).context(failed)?;
         let mut config = std::fs::File::from(memory);
+        // What sites of hostkit's rely on from its shared file, in any values that parse.
         let text = format!(
-            "pid /dev/null;\nevents {{}}\nhttp {{\n    server_names_hash_bucket_size 512;\n    include {};\n}}\n",
+            "pid /dev/null;\nevents {{}}\nhttp {{\n    server_names_hash_bucket_size 512;\n    \
+             map $host $hostkit_port {{ default 0; }}\n    \
+             map $http_upgrade $hostkit_connection {{ default close; }}\n    include {};\n}}\n",
             site.display()
         );
         config.write_all(text.as_bytes()).context(failed)?;
@@ -56,10 +59,43 @@ impl Host {
             .hint("if `/etc/hostkit/templates/nginx/` has a template of your own, mend it"))
     }
 
-    /// Makes nginx take up its configuration: old workers finish what they serve.
-    pub fn nginx_reload(&self) -> Result<()> {
-        self.signal_unit(UNIT, nix::sys::signal::Signal::SIGHUP as i32)
+    /// Makes nginx take up its configuration: old workers finish what they serve. They come back,
+    /// for who wants to wait until none of them takes a request any more.
+    pub fn nginx_reload(&self) -> Result<Workers> {
+        let old = Workers::now();
+        self.signal_unit(UNIT, nix::sys::signal::Signal::SIGHUP as i32)?;
+        Ok(old)
     }
+}
+
+/// Processes of nginx that serve.
+pub struct Workers(Vec<String>);
+
+impl Workers {
+    fn now() -> Self {
+        let master = std::fs::read_to_string("/run/nginx.pid").unwrap_or_default();
+        let master = master.trim();
+        let children = format!("/proc/{master}/task/{master}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        Self(
+            children
+                .split_ascii_whitespace()
+                .map(str::to_owned)
+                .filter(|pid| takes_requests(pid))
+                .collect(),
+        )
+    }
+
+    /// Whether all of them are gone, or only finish what they began.
+    pub fn have_retired(&self) -> bool {
+        !self.0.iter().any(|pid| takes_requests(pid))
+    }
+}
+
+fn takes_requests(pid: &str) -> bool {
+    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    title.starts_with("nginx: worker process") && !title.contains("shutting down")
 }
 
 impl Dump {

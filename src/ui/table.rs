@@ -15,20 +15,28 @@ pub struct Column {
     pub align: Align,
     /// The least width that it gives way to; `None` if it never does.
     pub gives_way_to: Option<usize>,
+    /// Left out where the rest would not fit otherwise; the last such column goes first.
+    pub is_extra: bool,
 }
 
 impl Column {
     pub fn left(head: &'static str) -> Self {
-        Self { head, align: Align::Left, gives_way_to: None }
+        Self { head, align: Align::Left, gives_way_to: None, is_extra: false }
     }
 
     pub fn right(head: &'static str) -> Self {
-        Self { head, align: Align::Right, gives_way_to: None }
+        Self { head, align: Align::Right, gives_way_to: None, is_extra: false }
     }
 
     #[must_use]
     pub fn gives_way_to(mut self, width: usize) -> Self {
         self.gives_way_to = Some(width);
+        self
+    }
+
+    #[must_use]
+    pub fn extra(mut self) -> Self {
+        self.is_extra = true;
         self
     }
 }
@@ -50,52 +58,60 @@ impl Table {
     }
 
     /// As wide as its contents, or as the terminal if that is narrower.
-    pub fn render(&self, paint: Paint, width: Option<usize>) -> String {
-        let widths = self.widths(width);
+    pub fn render(&self, paint: Paint, limit: Option<usize>) -> String {
+        let (shown, widths) = self.fit(limit.unwrap_or(usize::MAX));
+        let pick = |cells: &[String]| -> Vec<String> {
+            shown.iter().map(|i| cells.get(*i).cloned().unwrap_or_default()).collect()
+        };
         let heads: Vec<String> = self.columns.iter().map(|column| paint.dim(column.head)).collect();
-        let mut text = self.line(&heads, &widths, paint);
+        let mut text = self.line(&pick(&heads), &shown, &widths, paint);
         for row in &self.rows {
-            text.push_str(&self.line(row, &widths, paint));
+            text.push_str(&self.line(&pick(row), &shown, &widths, paint));
         }
         text
     }
 
-    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
-        let mut widths: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| {
-                let cells =
-                    self.rows.iter().filter_map(|row| row.get(i)).map(|c| measure_text_width(c));
-                cells.max().unwrap_or(0).max(measure_text_width(column.head))
-            })
-            .collect();
-        let Some(limit) = limit else { return widths };
-        let total =
-            |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
-        while total(&widths) > limit {
-            let widest = (0..widths.len())
-                .filter(|i| self.columns[*i].gives_way_to.is_some_and(|least| widths[*i] > least))
-                .max_by_key(|i| widths[*i]);
-            match widest {
-                Some(i) => widths[i] -= 1,
-                None => break,
+    /// The columns that are shown, and their widths: narrower ones first, then fewer.
+    fn fit(&self, limit: usize) -> (Vec<usize>, Vec<usize>) {
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        loop {
+            let mut widths: Vec<usize> = shown.iter().map(|i| self.widest(*i)).collect();
+            let total = |widths: &[usize]| {
+                widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+            };
+            while total(&widths) > limit {
+                let gives = |n: usize| {
+                    self.columns[shown[n]].gives_way_to.is_some_and(|least| widths[n] > least)
+                };
+                match (0..widths.len()).filter(|n| gives(*n)).max_by_key(|n| widths[*n]) {
+                    Some(n) => widths[n] -= 1,
+                    None => break,
+                }
+            }
+            let extra = shown.iter().rposition(|i| self.columns[*i].is_extra);
+            match extra.filter(|_| total(&widths) > limit) {
+                Some(n) => drop(shown.remove(n)),
+                None => return (shown, widths),
             }
         }
-        widths
     }
 
-    fn line(&self, cells: &[String], widths: &[usize], paint: Paint) -> String {
+    fn widest(&self, column: usize) -> usize {
+        let cells =
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell));
+        cells.max().unwrap_or(0).max(measure_text_width(self.columns[column].head))
+    }
+
+    fn line(&self, cells: &[String], shown: &[usize], widths: &[usize], paint: Paint) -> String {
         let tail = if paint.has_utf8() { "…" } else { "~" };
         let mut line = String::new();
-        for ((cell, width), column) in cells.iter().zip(widths).zip(&self.columns) {
+        for ((cell, width), i) in cells.iter().zip(widths).zip(shown) {
             let cell = truncate_str(cell, *width, tail);
             let space = " ".repeat(width.saturating_sub(measure_text_width(&cell)));
             if !line.is_empty() {
                 line.push_str(&" ".repeat(GAP));
             }
-            match column.align {
+            match self.columns[*i].align {
                 Align::Left => line.extend([cell.as_ref(), &space]),
                 Align::Right => line.extend([space.as_str(), &cell]),
             }
@@ -127,6 +143,18 @@ mod tests {
              shop          8001  shop.apps.example.com\n\
              a-longer-one  8002  x.example.com\n"
         );
+    }
+
+    #[test]
+    fn what_is_extra_goes_where_nothing_else_helps() {
+        let mut table = Table::new(vec![
+            Column::left("NAME"),
+            Column::left("KIND").extra(),
+            Column::left("AGE").extra(),
+        ]);
+        table.row(vec!["something".into(), "a kind".into(), "an age".into()]);
+        assert_eq!(table.render(Paint::plain(), Some(18)), "NAME       KIND\nsomething  a kind\n");
+        assert_eq!(table.render(Paint::plain(), Some(5)), "NAME\nsomething\n");
     }
 
     #[test]

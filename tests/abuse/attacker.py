@@ -1545,6 +1545,7 @@ def serve():
                         [sys.executable, __file__, *families], stdin=brief, stdout=subprocess.PIPE
                     ).stdout
             self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 

@@ -6,7 +6,7 @@ ROOTS = ["/etc", "/home", "/srv", "/root", "/opt", "/usr/bin", "/usr/local", "/u
 # that shadow's own tools leave of the account files name whoever was there last.
 MOVING = re.compile(
     r"^(/run/(systemd|udev|log|user|lock|initctl|dbus|sshd|utmp|[a-z]+\.pid|postgresql|redis|hostkit/locks|sudo|motd|host|mount|credentials|screen|shm|faillock)"
-    r"|/var/(cache|log/(journal|postgresql|redis|private|wtmp|btmp|lastlog|apt|dpkg|alternatives)|tmp/systemd-private|lib/(dpkg|apt|postgresql|redis|systemd|hostkit|logrotate|dbus|private|sudo|pam|ucf|nginx))"
+    r"|/var/(cache|spool/cron/atjobs/\.SEQ|log/(journal|postgresql|redis|private|wtmp|btmp|lastlog|apt|dpkg|alternatives)|tmp/systemd-private|lib/(dpkg|apt|postgresql|redis|systemd|hostkit|logrotate|dbus|private|sudo|pam|ucf|nginx))"
     r"|/tmp/systemd-private|/tmp/tmp\.|/dev/shm/PostgreSQL"
     r"|/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|\.pwd\.lock|mtab|machine-id|resolv\.conf))"
 )

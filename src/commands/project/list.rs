@@ -42,12 +42,12 @@ pub fn run(_: &Args, cx: &mut Context) -> Result<()> {
     let mut table = Table::new(vec![
         Column::left("PROJECT").gives_way_to(10),
         Column::left("STATE"),
-        Column::left("RUNTIME"),
+        Column::left("RUNTIME").extra(),
         Column::right("PORT"),
-        Column::right("REDIS"),
-        Column::left("DATABASE").gives_way_to(8),
+        Column::right("REDIS").extra(),
+        Column::left("DATABASE").gives_way_to(8).extra(),
         Column::left("DOMAIN").gives_way_to(12),
-        Column::right("CREATED"),
+        Column::right("CREATED").extra(),
     ]);
     for project in &projects {
         let release = state::release(cx, project)?;
