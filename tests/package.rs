@@ -23,6 +23,7 @@ impl Package {
         let out = Command::new(format!("{CHECKOUT}/packaging/deb"))
             .args(["--binary", env!("CARGO_BIN_EXE_hostkit"), "--into"])
             .arg(dir.path())
+            .env("SOURCE_DATE_EPOCH", "1700000000")
             .output()
             .unwrap();
         let stdout = String::from_utf8(out.stdout).unwrap();
@@ -149,6 +150,7 @@ fn removing_and_purging_it_leave_every_project_running() {
         .succeeds();
     let app = std::fs::read_to_string(format!("{CHECKOUT}/examples/hello/__main__.py")).unwrap();
     vps.release("shop", &[("__main__.py", &app)]);
+    vps.hostkit("project start shop").succeeds();
     answers(&vps);
     let process = main_process(&vps);
     let whole = vps.snapshot();
@@ -183,7 +185,8 @@ fn removing_and_purging_it_leave_every_project_running() {
     answers(&vps);
     package.install(&vps);
     vps.hostkit("doctor").succeeds();
-    assert_eq!(vps.hostkit("project list --json").data()["projects"][0]["name"], "shop");
+    let status = vps.hostkit("status shop --json").data();
+    assert_eq!(status["projects"][0]["state"], "up", "{status}");
 }
 
 fn answers(vps: &Vps) {

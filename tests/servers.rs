@@ -8,6 +8,8 @@
 mod chaos;
 mod delete;
 mod init;
+mod many;
 mod package;
 mod project;
+mod trouble;
 mod vps;

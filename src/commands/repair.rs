@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Context, facts, show};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     names::ProjectName,
     plan::{Ground, differences},
     registry::{NewOperation, Way},
@@ -70,11 +70,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 /// Repairs one project; says how many things were not in place.
 pub fn one(cx: &mut Context, name: &ProjectName) -> Result<usize> {
     let _held = cx.take_project(name, "repair")?;
-    let project = cx.registry()?.project(name)?;
-    if project.deleting {
-        return Err(Error::conflict("deleting", format!("{name} is being deleted"))
-            .hint(format!("complete it: `hostkit project delete {name}`")));
-    }
+    let project = cx.registry()?.living_project(name)?;
     facts::check_room(cx)?;
     facts::check_services(cx, project.redis.is_some(), project.postgres)?;
     let actor = cx.caller.actor();

@@ -76,6 +76,16 @@ impl Registry {
         })
     }
 
+    /// As [`project`](Self::project), and not one that is being deleted.
+    pub fn living_project(&self, name: &ProjectName) -> Result<Project> {
+        let project = self.project(name)?;
+        if project.deleting {
+            return Err(Error::conflict("deleting", format!("{name} is being deleted"))
+                .hint(format!("complete it: `hostkit project delete {name}`")));
+        }
+        Ok(project)
+    }
+
     pub(super) fn rows<T>(
         &self,
         sql: &str,

@@ -151,10 +151,16 @@ fn is_ours(path: &Path) -> bool {
 
 /// Directives as lists of words, as far as a reader for names and ports needs them.
 fn directives(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    bare.flat_map(|line| line.split([';', '{', '}']))
-        .map(|part| part.split_ascii_whitespace().collect::<Vec<_>>())
-        .filter(|words| !words.is_empty())
+    let mut found = vec![Vec::new()];
+    for line in text.lines().map(|line| line.split('#').next().unwrap_or_default()) {
+        // A directive ends with its sign and may go on over lines until then.
+        let mut parts = line.split([';', '{', '}']);
+        let mut open = found.pop().unwrap_or_default();
+        open.extend(parts.next().unwrap_or_default().split_ascii_whitespace());
+        found.push(open);
+        found.extend(parts.map(|part| part.split_ascii_whitespace().collect::<Vec<_>>()));
+    }
+    found.into_iter().filter(|words| !words.is_empty())
 }
 
 /// `nginx -T` heads each file with `# configuration file /path:`.

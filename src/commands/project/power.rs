@@ -73,8 +73,9 @@ fn act(name: &str, verb: Verb, cx: &mut Context) -> Result<()> {
         Verb::Restart | Verb::Reload => "project restart",
         Verb::Start => "project start",
     };
-    let project = cx.registry()?.project(&name)?;
+    cx.registry()?.project(&name)?;
     let held = cx.take_project(&name, command)?;
+    let project = cx.registry()?.living_project(&name)?;
     let done = switch(&project, verb, cx);
     let result =
         done.as_ref().map(|_| ()).map_err(|e| Error::new(e.kind, e.code, e.message.clone()));
@@ -94,9 +95,6 @@ fn act(name: &str, verb: Verb, cx: &mut Context) -> Result<()> {
 fn switch(project: &Project, verb: Verb, cx: &Context) -> Result<Unit> {
     let unit = project.name.unit();
     if verb != Verb::Stop {
-        if project.deleting {
-            return Err(Error::conflict("deleting", format!("{} is being deleted", project.name)));
-        }
         if state::release(cx, project)?.is_none() {
             return Err(Error::missing(
                 "no_release",

@@ -52,7 +52,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     }
     let mut changed = 0;
     for project in &projects {
-        changed += usize::from(regenerate(cx, &project.name, project)? > 0);
+        changed += usize::from(regenerate(cx, &project.name)? > 0);
     }
     let data =
         Regenerated { projects: projects.iter().map(|p| p.name.to_string()).collect(), changed };
@@ -65,8 +65,10 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn regenerate(cx: &mut Context, name: &ProjectName, project: &Project) -> Result<usize> {
+fn regenerate(cx: &mut Context, name: &ProjectName) -> Result<usize> {
     let _held = cx.take_project(name, "project regenerate-sudoers")?;
+    // Only now is it sure that nobody else is changing it, or has taken it away.
+    let project = cx.registry()?.living_project(name)?;
     let actor = cx.caller.actor();
     let new = NewOperation {
         project: Some(name),
@@ -74,7 +76,7 @@ fn regenerate(cx: &mut Context, name: &ProjectName, project: &Project) -> Result
         actor: &actor,
         way: Way::Undo,
     };
-    cx.carry_out(&new, None, |cx, _| Ok((rules(cx, project)?, Vec::new())))
+    cx.carry_out(&new, None, |cx, _| Ok((rules(cx, &project)?, Vec::new())))
 }
 
 /// The part of the plan that is the sudo rules.
