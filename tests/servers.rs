@@ -7,9 +7,12 @@
 
 mod chaos;
 mod delete;
+mod environment;
 mod init;
+mod input;
 mod many;
 mod package;
 mod project;
+mod registry;
 mod trouble;
 mod vps;

@@ -90,15 +90,7 @@ fn home(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
 /// The database, dumped as the project's own role: nothing in it runs with more rights.
 fn database(cx: &Context, project: &Project, env: Option<&[u8]>, dir: &Path) -> Result<()> {
     let env = env.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
-    let url = EnvFile::parse(&env)?.get("DATABASE_URL").map(str::to_owned);
-    let password = url.as_deref().and_then(|url| {
-        url.split_once("://")?
-            .1
-            .split_once('@')?
-            .0
-            .split_once(':')
-            .map(|(_, password)| password.to_owned())
-    });
+    let password = password(&env);
     let password = password.ok_or_else(|| {
         Error::failed("could not dump the database")
             .caused_by("`.env` has no password for it in DATABASE_URL")
@@ -110,6 +102,16 @@ fn database(cx: &Context, project: &Project, env: Option<&[u8]>, dir: &Path) -> 
         .user(Owner::new(project.uid, project.uid))
         .limit(LIMIT);
     into_file(cx, &dump, &dir.join("database.dump"))?.success().map(|_| ())
+}
+
+/// The database's password, also out of a file that somebody has made unreadable elsewhere.
+fn password(env: &str) -> Option<String> {
+    let line = env.lines().find_map(|line| line.strip_prefix("DATABASE_URL="));
+    let parsed =
+        EnvFile::parse(env).ok().and_then(|file| file.get("DATABASE_URL").map(str::to_owned));
+    let url = parsed.or_else(|| line.map(str::to_owned))?;
+    let (_, password) = url.split_once("://")?.1.split_once('@')?.0.split_once(':')?;
+    Some(password.to_owned())
 }
 
 /// Runs a program with its output into a new file, which is on the disk when this returns.

@@ -9,7 +9,6 @@ use crate::{
     error::{Error, Kind, Result},
     names::{Domain, ProjectName, PublicKey, Runtime},
     plan::{Ground, differences},
-    projects,
     registry::{Allotment, Change, NewOperation, Project, Way},
     sys::{Owner, nginx, users},
     ui::elapsed,
@@ -52,9 +51,6 @@ pub fn run(new: &New, cx: &mut Context) -> Result<()> {
     if new.runtime == Runtime::Custom && new.start.is_none() {
         return Err(Error::usage("start_missing", "a custom project needs a start command")
             .hint(format!("--start-cmd \"/home/{}/app/bin/server\"", new.name)));
-    }
-    if let Some(command) = &new.start {
-        projects::check_command(command)?;
     }
     if new.dry_run {
         return preview(new, cx);

@@ -4,6 +4,7 @@ use super::{Context, create, keys::KeyArg};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},
+    projects,
 };
 
 /// Make a project with all that the server offers
@@ -151,7 +152,7 @@ impl Settings {
             runtime,
             redis: !self.no_redis,
             postgres,
-            start: self.start_cmd.clone(),
+            start: self.start_cmd.as_deref().map(projects::check_command).transpose()?,
             domains,
             keys,
             dry_run: self.dry_run,

@@ -213,7 +213,7 @@ fn set_aside(cx: &Context) -> Result<()> {
         }
     }
     if cx.host.meta(Path::new(KEPT))?.is_some() {
-        cx.host.rename(Path::new(KEPT), Path::new(&format!("{KEPT}.lost-{stamp}")))?;
+        cx.host.move_tree(Path::new(KEPT), Path::new(&format!("{KEPT}.lost-{stamp}")))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::unit::split_command;
+use super::unit::{join_command, split_command};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},
@@ -47,13 +47,9 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
 
 /// The command as it was given: systemd's doubled signs made single again.
 fn plain(line: &str) -> Result<String> {
-    let words = split_command(line)?;
-    let quoted = |word: String| {
-        let word = word.replace("%%", "%").replace("$$", "$");
-        let simple = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+,%$".contains(c);
-        if !word.is_empty() && word.chars().all(simple) { word } else { format!("'{word}'") }
-    };
-    Ok(words.into_iter().map(quoted).collect::<Vec<_>>().join(" "))
+    let single = |word: String| word.replace("%%", "%").replace("$$", "$");
+    let words: Vec<String> = split_command(line)?.into_iter().map(single).collect();
+    Ok(join_command(&words))
 }
 
 #[cfg(test)]
@@ -69,8 +65,10 @@ mod tests {
     fn a_unit_says_all_that_the_registry_knew() {
         let mut project = shop();
         project.domains = vec!["shop.example.com".parse().unwrap()];
-        for start in [None, Some("/usr/bin/x --rate '50% of it'".to_owned())] {
-            project.start = start;
+        for start in
+            [None, Some("/usr/bin/x --rate '50% of it'"), Some("/x \"it's\" $HOME '\\ \"'")]
+        {
+            project.start = start.map(str::to_owned);
             let text = unit::render(&project, &Config::default(), &Templates::default()).unwrap();
             assert_eq!(read_unit(&text).unwrap(), project);
         }

@@ -166,12 +166,27 @@ pub fn split_command(command: &str) -> Result<Vec<String>> {
     if words.is_empty() { Err(refused("it is empty")) } else { Ok(words) }
 }
 
-/// A start command that a unit can run: its program is an absolute path.
-pub fn check_command(command: &str) -> Result<()> {
+/// Words as one line that [`split_command`] takes apart again: the one form of a command.
+pub(super) fn join_command(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+,%$".contains(c);
+    let quoted = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else if word.contains('\'') {
+            format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+        } else {
+            format!("'{word}'")
+        }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A start command that a unit can run, in its one form: its program is an absolute path.
+pub fn check_command(command: &str) -> Result<String> {
     let words = split_command(command)?;
     let program = &words[0];
     if program.starts_with('/') && !program.split('/').any(|part| part == "..") {
-        return Ok(());
+        return Ok(join_command(&words));
     }
     Err(Error::usage("bad_command", format!("`{program}` is no program that a unit can start"))
         .caused_by("it is not an absolute path")
@@ -219,6 +234,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_command_has_one_form(words in proptest::collection::vec("[ -~]{0,12}", 1..5)) {
+            let line = join_command(&words);
+            prop_assert_eq!(split_command(&line).unwrap(), words);
+        }
+
         #[test]
         fn a_quoted_command_is_one_line(command in "/[ -~]{0,40}") {
             if let Ok(words) = split_command(&command) {

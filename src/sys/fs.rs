@@ -232,6 +232,12 @@ impl Host {
         })
     }
 
+    /// Gives a directory another name, also where its file system can't do that in one step.
+    pub fn move_tree(&self, from: &Path, to: &Path) -> Result<()> {
+        let mv = Cmd::new("/usr/bin/mv").args(["-T", "--"]).arg(from).arg(to);
+        self.run(&mv, &format!("move `{}`", from.display()))?.success().map(|_| ())
+    }
+
     /// Takes a file or a link away, and what an interrupted write left beside it.
     pub fn remove_file(&self, path: &Path) -> Result<()> {
         let failed = || format!("could not remove `{}`", path.display());

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use rustix::{
     fs::Mode,
     process::{Resource, Rlimit},
@@ -22,11 +22,23 @@ pub fn reset() -> Result<PathBuf> {
     rustix::process::chdir("/").context(|| "could not enter `/`".into())?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|e| Error::failed("could not unblock signals").caused_by(e))?;
+    heed_children()?;
     close_others();
     if rustix::process::geteuid().is_root() {
         raise_limits()?;
     }
     Ok(started_in)
+}
+
+/// A caller that ignores the end of its children makes us ignore ours, and never learn how a
+/// program ended.
+#[expect(unsafe_code, reason = "setting a signal's action is unsafe for the sake of handlers")]
+fn heed_children() -> Result<()> {
+    // SAFETY: the default action runs no handler, so no code of ours can be entered by it; and
+    // there is only one thread yet.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+        .map(|_| ())
+        .map_err(|e| Error::failed("could not heed our own programs").caused_by(e))
 }
 
 /// Closes every file but the standard three, which Rust's runtime has made sure of.

@@ -1727,7 +1727,8 @@ def main():
     brief = json.load(sys.stdin)
     for name in sys.argv[1:]:
         for what, how in FAMILIES[name](brief):
-            carry_out(name, what, how, brief["sandboxed"])
+            if not brief["only"] or what in brief["only"]:
+                carry_out(name, what, how, brief["sandboxed"])
 
 
 if __name__ == "__main__":
