@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may end where it can't go on")]
 #![allow(unreachable_pub, reason = "a harness is made to be used")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test may say what it saw")]
+#![allow(clippy::too_many_lines, reason = "a table of cases is as long as there are cases")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
 
 mod chaos;
 mod delete;
+mod doctor;
 mod environment;
 mod init;
 mod input;
@@ -14,5 +16,6 @@ mod many;
 mod package;
 mod project;
 mod registry;
+mod syscalls;
 mod trouble;
 mod vps;

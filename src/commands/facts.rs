@@ -196,13 +196,7 @@ pub fn check_services(cx: &Context, redis: bool, postgres: bool) -> Result<nginx
         let databases =
             scope.spawn(|| if postgres { host.postgres_version().map(|_| ()) } else { Ok(()) });
         let keys = scope.spawn(|| if redis { host.redis_version().map(|_| ()) } else { Ok(()) });
-        let running = host.unit(nginx::UNIT).and_then(|unit| {
-            if unit.is_active() {
-                return Ok(());
-            }
-            Err(Error::not_ready("nginx_down", "nginx is not running")
-                .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"))
-        });
+        let running = check_nginx(host);
         let died = || Error::failed("a check of the server came to nothing");
         let dump = nginx.join().unwrap_or_else(|_| Err(died()));
         running?;
@@ -210,6 +204,15 @@ pub fn check_services(cx: &Context, redis: bool, postgres: bool) -> Result<nginx
         keys.join().unwrap_or_else(|_| Err(died()))?;
         dump
     })
+}
+
+/// Fails unless nginx runs.
+pub fn check_nginx(host: &Host) -> Result<()> {
+    if host.unit(nginx::UNIT)?.is_active() {
+        return Ok(());
+    }
+    Err(Error::not_ready("nginx_down", "nginx is not running")
+        .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"))
 }
 
 /// Fails where this is no server that hostkit can work on.

@@ -84,6 +84,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
         return Ok(());
     }
     let held = cx.take_host("init")?;
+    facts::check_nginx(&cx.host)?;
     check_redis(args, cx)?;
     facts::check_room(cx)?;
     let plan = plan(cx, config_text.as_deref())?;

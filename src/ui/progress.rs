@@ -18,6 +18,9 @@ pub(super) struct Screen {
     parts: Vec<Part>,
     live: MultiProgress,
     bars: Vec<Option<ProgressBar>>,
+    /// Lines of parts that have ended, until those before them have.
+    ended: Vec<Option<String>>,
+    next: usize,
     below: Option<ProgressBar>,
     quiet_since: Instant,
 }
@@ -34,6 +37,8 @@ impl Screen {
             parts: Vec::new(),
             live: MultiProgress::new(),
             bars: Vec::new(),
+            ended: Vec::new(),
+            next: 0,
             below: None,
             quiet_since: Instant::now(),
         }
@@ -58,6 +63,8 @@ impl Screen {
     pub(super) fn parts(&mut self, parts: Vec<Part>) {
         self.clear();
         self.bars = parts.iter().map(|_| None).collect();
+        self.ended = parts.iter().map(|_| None).collect();
+        self.next = 0;
         self.parts = parts;
         self.quiet_since = Instant::now();
     }
@@ -78,7 +85,10 @@ impl Screen {
                 let text = self.part_line(*part, &self.paint.cross(), None);
                 self.end(*part, &text);
             }
-            Progress::Settling { what } => self.waiting_for(what),
+            Progress::Settling { what } => {
+                self.flush();
+                self.waiting_for(what);
+            }
             Progress::Undoing => {
                 self.clear();
                 let text = self.paint.yellow("undoing what was done …");
@@ -102,6 +112,7 @@ impl Screen {
     }
 
     pub(super) fn clear(&mut self) {
+        self.flush();
         for bar in self.bars.iter_mut().filter_map(Option::take).chain(self.below.take()) {
             bar.finish_and_clear();
         }
@@ -123,7 +134,21 @@ impl Screen {
         if let Some(bar) = self.bars.get_mut(part).and_then(Option::take) {
             bar.finish_and_clear();
         }
-        self.line(text);
+        if let Some(slot) = self.ended.get_mut(part) {
+            *slot = Some(text.to_owned());
+        }
+        // In the plan's order, however the lanes raced.
+        while let Some(line) = self.ended.get_mut(self.next).and_then(Option::take) {
+            self.line(&line);
+            self.next += 1;
+        }
+    }
+
+    /// Prints the lines that waited for a part with nothing to do.
+    fn flush(&mut self) {
+        for line in self.ended.iter_mut().filter_map(Option::take).collect::<Vec<_>>() {
+            self.line(&line);
+        }
     }
 
     fn waiting_for(&mut self, what: &str) {
@@ -139,9 +164,12 @@ impl Screen {
 
     fn part_line(&self, part: usize, mark: &str, took: Option<Duration>) -> String {
         let Some(Part { title, detail }) = self.parts.get(part) else { return String::new() };
-        let room = if self.is_live { console::Term::stderr().size().1.into() } else { 160 };
-        let detail = truncate_str(detail, usize::saturating_sub(room, 34 + 8), "…");
-        let pad = " ".repeat(34_usize.saturating_sub(measure_text_width(&detail)));
+        let widest =
+            self.parts.iter().map(|part| measure_text_width(&part.detail)).max().unwrap_or(0);
+        let room = if self.is_live { console::Term::stderr().size().1.into() } else { 120 };
+        let column = widest.min(usize::saturating_sub(room, 34 + 8));
+        let detail = truncate_str(detail, column, "…");
+        let pad = " ".repeat(column - measure_text_width(&detail));
         let took = took.map(|took| self.paint.dim(&elapsed(took))).unwrap_or_default();
         format!("  {mark} {title:<28}  {detail}{pad} {took}").trim_end().to_owned()
     }
