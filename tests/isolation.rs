@@ -21,8 +21,7 @@ const ATTACKER: &str = include_str!("abuse/attacker.py");
 const SECRET: &str = "xyzzy-of-bob";
 const SECRET_KEY: &str = "secret-of-bob";
 
-const FAMILIES: &[&str] =
-    &["files", "own", "redis", "postgres", "network", "processes", "server"];
+const FAMILIES: &[&str] = &["files", "own", "redis", "postgres", "network", "processes", "server"];
 
 /// Two projects whose apps are up: mallory attacks, bob minds his own business.
 pub struct Neighbours {
@@ -80,13 +79,11 @@ impl Neighbours {
         )
         .succeeds();
         // Places that fill in the course of time, so that nothing is refused for being absent.
-        vps.sh(
-            "set -e; cd /srv/backups/hostkit; mkdir -p -m 700 bob/20260101-000000-last; \
+        vps.sh("set -e; cd /srv/backups/hostkit; mkdir -p -m 700 bob/20260101-000000-last; \
              cp /home/bob/.env bob/20260101-000000-last/env; chmod 600 bob/*/env; \
              mkdir -p -m 700 /var/lib/hostkit/kept; touch /var/lib/hostkit/kept/x; \
-             install -o redis -g redis -m 660 /dev/null /var/lib/redis/dump.rdb",
-        )
-        .succeeds();
+             install -o redis -g redis -m 660 /dev/null /var/lib/redis/dump.rdb")
+            .succeeds();
         let brief = brief(&vps);
         Self { vps, brief }
     }
@@ -228,8 +225,7 @@ impl Attempts {
         for family in families {
             let of = |attempt: &&Attempt| attempt.family == family;
             let tried = self.0.iter().filter(of).filter(|a| a.attempt.is_some());
-            let (count, through) =
-                (tried.clone().count(), tried.filter(|a| a.got_through).count());
+            let (count, through) = (tried.clone().count(), tried.filter(|a| a.got_through).count());
             println!("{family} ({from:?}): {count} attempts, {through} got through");
         }
     }
@@ -389,7 +385,11 @@ const HOLES: &[Hole] = &[
         defence: "homes are closed to others",
         family: "files",
         away: "chmod 755 /home/bob; chmod 644 /home/bob/.env",
-        through: &["read /home/bob/.env", "list /home/bob", "read the neighbour's `.env` by a link"],
+        through: &[
+            "read /home/bob/.env",
+            "list /home/bob",
+            "read the neighbour's `.env` by a link",
+        ],
         back: "chmod 750 /home/bob; chmod 640 /home/bob/.env",
     },
     Hole {
@@ -695,7 +695,10 @@ fn links_and_pipes_that_a_project_plants_lead_root_nowhere() {
     let planted = outside(vps);
     vps.hostkit("provision mallory --quiet").succeeds();
     vps.hostkit("drift mallory").succeeds();
-    assert_eq!(vps.sh("ls -A /home/mallory/shared /home/mallory/.cache | grep -v :").stdout.trim(), "");
+    assert_eq!(
+        vps.sh("ls -A /home/mallory/shared /home/mallory/.cache | grep -v :").stdout.trim(),
+        ""
+    );
     vps.hostkit("project delete mallory --yes --no-backup").succeeds();
     planted.assert_same(&outside(vps), "the name was used once more");
     there.assert_still_there("bob");
@@ -710,7 +713,8 @@ fn a_deleted_project_leaves_nothing_and_holds_on_to_nothing() {
     let uid = vps.sh("id -u mallory").succeeds();
     let uid = uid.trim();
     let env = vps.read("/home/mallory/.env");
-    let value = |key: &str| env.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap();
+    let value =
+        |key: &str| env.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap();
     let urls = format!("{} {}", value("REDIS_URL"), value("DATABASE_URL"));
     drop(Running::start(&vps, "mallory", "cling mallory bob"));
     // Two who are in league: bob knows mallory's passwords, and names mallory in his own database.

@@ -142,7 +142,7 @@ fn drift_is_shown_and_repaired() {
         ),
         (
             "runuser -u postgres -- psql -qc 'GRANT CONNECT ON DATABASE shop_db TO PUBLIC' -d postgres",
-            "others may connect (should not)",
+            "everybody may connect (should not)",
         ),
         ("chmod 777 /home/shop", "mode 0777 (should be 0750)"),
         ("chown shop /home/shop/.env", "file /home/shop/.env: owner"),

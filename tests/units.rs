@@ -89,7 +89,10 @@ fn an_app_is_confined_to_its_home() {
     let written = vps.sh("cat /home/mallory/shared/mine; ls -d /home/mallory/.cache/x").succeeds();
     assert_eq!(written, "mine/home/mallory/.cache/x\n");
     for (directive, effect) in [
-        ("SocketBindDeny=", "an app binds a port of somebody else (where the wall keeps it unheard)"),
+        (
+            "SocketBindDeny=",
+            "an app binds a port of somebody else (where the wall keeps it unheard)",
+        ),
         ("MemoryMax=", "an app takes more memory than its limit"),
         ("TasksMax=", "an app starts more processes than its limit"),
         ("IPAddressDeny=", "an app asks 169.254.169.254"),

@@ -39,7 +39,7 @@ const LONGEST: u64 = 64 << 10;
 pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let name: ProjectName = args.name.parse()?;
     let cli = read(&name, &mut std::io::stdin().lock())?;
-    super::admit(&cli, cx)?;
+    super::admit(&cli, cx, &name)?;
     cx.ui.voice = cli.voice();
     cx.wait = cli.wait();
     super::dispatch(&cli.command, cx)

@@ -32,7 +32,7 @@ pub use context::Context;
 use crate::{
     caller::{Access, Caller, TABLE, decide},
     config::{Config, PATH, Wait},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     names::ProjectName,
     sys::Host,
     ui::{Ui, Voice, print_error},
@@ -201,10 +201,18 @@ fn configure(cli: &Cli, cx: &mut Context, needs_host: bool) -> Result<()> {
 }
 
 /// For a request that came through the gate: may this caller do this?
-fn admit(cli: &Cli, cx: &Context) -> Result<()> {
+fn admit(cli: &Cli, cx: &Context, gate: &ProjectName) -> Result<()> {
     let (command, project) = cli.command.subject();
     let project = project.map(str::parse::<ProjectName>).transpose()?;
-    decide(&cx.caller, command, project.as_ref())
+    decide(&cx.caller, command, project.as_ref())?;
+    // What needs no right outside would be done by root in here.
+    if TABLE.contains(&(command, Access::Project)) && project.as_ref() == Some(gate) {
+        return Ok(());
+    }
+    let message = format!("`hostkit {command}` does not go through the gate of {gate}");
+    Err(Error::new(Kind::Forbidden, "forbidden", message)
+        .caused_by("it takes what the project's user may do for the project, and nothing else")
+        .hint(format!("for example `hostkit status {gate}`")))
 }
 
 /// Runs a command that the caller may run.

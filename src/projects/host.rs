@@ -275,7 +275,7 @@ impl Maker<'_> {
         plan.notifying(
             Lane::Files,
             self.file("/etc/hostkit/wall.nft", templates.render("nft/wall.nft", &wall)?),
-            [Trigger::ReloadUnit("hostkit-wall.service".into())],
+            [Trigger::WallLoad("/etc/hostkit/wall.nft".into())],
         );
         let unit = templates.render("systemd/wall.service", &Nothing {})?;
         plan.notifying(

@@ -24,8 +24,9 @@ impl Database {
         if is.owner != self.owner {
             differs.push(format!("owner {} (should be {})", is.owner, self.owner));
         }
-        if is.is_public {
-            differs.push("others may connect (should not)".into());
+        for grant in &is.grants {
+            let who = grant.to.as_deref().unwrap_or("everybody");
+            differs.push(format!("{who} may {} (should not)", grant.privilege.to_lowercase()));
         }
         if !is.is_open {
             differs.push("closed to connections".into());
@@ -89,8 +90,8 @@ impl Step for Database {
             .map_err(|e| Error::failed("could not read a kept database").caused_by(e))?;
         let database = identifier(&self.name);
         let mut sql = format!("ALTER DATABASE {database} OWNER TO {}", identifier(&was.owner));
-        if was.is_public {
-            sql.push_str(&format!("; GRANT CONNECT, TEMPORARY ON DATABASE {database} TO PUBLIC"));
+        for grant in &was.grants {
+            sql.push_str(&format!("; {}", grant.sql(&self.name)));
         }
         let comment = was.comment.as_deref().map_or("NULL".into(), literal);
         sql.push_str(&format!(

@@ -19,7 +19,8 @@ pub struct Leftovers {
 /// Directories where anybody may write.
 const OPEN: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock"];
 
-const AT_JOBS: &str = "/var/spool/cron/atjobs";
+/// Jobs, and what an editor of them that was killed leaves.
+const JOBS: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/cron/crontabs"];
 
 impl Leftovers {
     /// What would bring a process back after all have been ended.
@@ -36,15 +37,22 @@ impl Leftovers {
                 host.remove_file(&path)?;
             }
         }
-        for job in host.list(Path::new(AT_JOBS))? {
-            let path = Path::new(AT_JOBS).join(job);
-            if host.meta(&path)?.is_some_and(|meta| meta.owner.uid == self.uid) {
-                host.remove_file(&path)?;
-            }
-        }
+        self.remove_jobs(host)?;
         let manager = format!("user@{}.service", self.uid);
         if host.unit(&manager)?.is_active() {
             host.unit_job(systemd::Verb::Stop, &manager)?;
+        }
+        Ok(())
+    }
+
+    fn remove_jobs(&self, host: &Host) -> Result<()> {
+        for dir in JOBS.map(Path::new) {
+            for job in host.list(dir)? {
+                let path = dir.join(job);
+                if host.meta(&path)?.is_some_and(|meta| meta.owner.uid == self.uid) {
+                    host.remove_file(&path)?;
+                }
+            }
         }
         Ok(())
     }
@@ -56,8 +64,10 @@ impl Leftovers {
         if host.ask(&find)?.stdout.is_empty() {
             return Ok(());
         }
-        host.run(&find.arg("-delete"), &format!("remove what `{}` left behind", self.user))?
-            .success()?;
+        // A directory goes with what others put into it. `-execdir` works from a directory that
+        // find holds open: whoever swaps one for a link meanwhile leads rm nowhere.
+        let rm = ["-prune", "-execdir", "/usr/bin/rm", "-rf", "--one-file-system", "--", "{}", "+"];
+        host.run(&find.args(rm), &format!("remove what `{}` left behind", self.user))?.success()?;
         Ok(())
     }
 
@@ -107,6 +117,7 @@ impl Step for Leftovers {
     fn remove(&self, host: &Host) -> Result<()> {
         self.stop_starters(host)?;
         users::kill_all(host, self.uid)?;
+        self.remove_jobs(host)?;
         let mail = Path::new("/var/mail").join(&self.user);
         if host.meta(&mail)?.is_some() {
             host.remove_file(&mail)?;

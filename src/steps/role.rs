@@ -130,6 +130,7 @@ impl Step for Role {
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
+        host.strip_role(&self.name)?;
         let sql = format!("DROP ROLE IF EXISTS {}", identifier(&self.name));
         host.sql(&format!("remove the role `{}`", self.name), &sql)
     }

@@ -1,6 +1,9 @@
 //! What has to happen once after steps changed something, and once more after an undo.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +21,9 @@ pub enum Trigger {
     NginxReload(Option<Probe>),
     /// PostgreSQL reads its access rules again.
     PostgresReload,
-    /// A unit takes up its configuration, if it runs.
-    ReloadUnit(String),
     RestartUnit(String),
+    /// The kernel takes up the wall's rules.
+    WallLoad(PathBuf),
 }
 
 /// A site, and the mark by which its newest version is known.
@@ -45,8 +48,8 @@ impl Trigger {
             Self::DaemonReload(_) => "systemd reads its units again".into(),
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
-            Self::ReloadUnit(unit) => format!("{unit} takes up its configuration"),
             Self::RestartUnit(unit) => format!("{unit} restarts"),
+            Self::WallLoad(_) => "the kernel takes up the wall".into(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Trigger {
                 let old = host.nginx_reload()?;
                 wait(host, probe.as_ref(), &old)
             }
+            Self::WallLoad(file) => host.load_wall(file),
             other => other.fire_again(host),
         }
     }
@@ -84,18 +88,18 @@ impl Trigger {
             Self::PostgresReload => {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
             }
-            Self::ReloadUnit(unit) => {
-                if host.unit(unit)?.is_active() {
-                    host.unit_job(Verb::Reload, unit)
-                } else {
-                    Ok(())
-                }
-            }
             Self::RestartUnit(unit) => {
                 host.redis_hang_up();
                 // What is restarted on purpose is not what the limit on restarts is meant for.
                 host.reset_failed(unit)?;
                 host.unit_job(Verb::Restart, unit)
+            }
+            Self::WallLoad(file) => {
+                if host.wall()?.is_some() && host.meta(file)?.is_some() {
+                    host.load_wall(file)
+                } else {
+                    Ok(())
+                }
             }
         }
     }

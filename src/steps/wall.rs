@@ -30,7 +30,7 @@ impl Step for WallTable {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        host.nft("load the wall", &format!("include \"{}\"\n", self.file.display()))
+        host.load_wall(&self.file)
     }
 
     fn undo(&self, host: &Host, before: &Before) -> Result<()> {

@@ -48,14 +48,35 @@ pub const PLAIN: &str = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Database {
     pub owner: String,
-    /// Whether roles other than its owner may connect.
-    pub is_public: bool,
+    /// What others than its owner may do with it.
+    pub grants: Vec<Grant>,
     pub is_open: bool,
     pub comment: Option<String>,
 }
 
+/// A right to a database, of a role or of everybody.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Grant {
+    pub privilege: String,
+    /// `None` is everybody.
+    pub to: Option<String>,
+    pub can_pass_on: bool,
+}
+
+impl Grant {
+    pub fn sql(&self, database: &str) -> String {
+        format!(
+            "GRANT {} ON DATABASE {} TO {}{}",
+            self.privilege,
+            identifier(database),
+            self.to.as_deref().map_or("PUBLIC".into(), identifier),
+            if self.can_pass_on { " WITH GRANT OPTION" } else { "" }
+        )
+    }
+}
+
 impl Session {
-    fn connect() -> Result<Self> {
+    fn connect(database: &str) -> Result<Self> {
         let down = |cause: String| {
             Error::not_ready("postgres_down", "PostgreSQL does not answer").caused_by(cause).hint(
                 "start it: `systemctl start postgresql`, and see `journalctl -u postgresql@*`",
@@ -66,10 +87,10 @@ impl Session {
         let client = runtime.block_on(async {
             let stream = tokio::net::UnixStream::from_std(stream).map_err(|e| e.to_string())?;
             let mut config = Config::new();
-            config.user("postgres").dbname("postgres");
+            config.user("postgres").dbname(database);
             config.application_name(session_name(std::process::id()));
             config.options(
-                "-c statement_timeout=60s -c lock_timeout=20s -c client_min_messages=warning",
+                "-c statement_timeout=60s -c lock_timeout=20s -c client_min_messages=warning -c search_path=pg_catalog",
             );
             let connect = config.connect_raw(stream, NoTls);
             let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
@@ -107,7 +128,7 @@ impl Host {
         let mut held = held(&self.postgres);
         let session = match held.take() {
             Some(session) if !session.client.is_closed() => held.insert(session),
-            _ => held.insert(Session::connect()?),
+            _ => held.insert(Session::connect("postgres")?),
         };
         session
             .runtime
@@ -122,6 +143,32 @@ impl Host {
 
     pub fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.with_postgres("ask PostgreSQL", async |client| client.query(sql, params).await)
+    }
+
+    /// Takes from a role all that others gave it, in their databases too, so that it can be
+    /// dropped. What it made there stays, and is the database's owner's from then on.
+    pub fn strip_role(&self, role: &str) -> Result<()> {
+        let rows = self.query(
+            "SELECT DISTINCT d.datname::text, o.rolname::text FROM pg_roles r \
+             JOIN pg_shdepend s ON s.refobjid = r.oid AND s.refclassid = 'pg_authid'::regclass \
+             JOIN pg_database d ON d.oid = s.dbid OR (s.dbid = 0 AND s.classid = 'pg_database'::regclass AND d.oid = s.objid) \
+             JOIN pg_roles o ON o.oid = d.datdba WHERE r.rolname = $1",
+            &[&role],
+        )?;
+        let what = format!("take from the role `{role}` what others gave it");
+        for row in rows {
+            let (database, owner): (String, String) = (row.get(0), row.get(1));
+            let role = identifier(role);
+            let sql =
+                format!("REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}", identifier(&owner));
+            self.effect(&what, || {
+                let session = Session::connect(&database)?;
+                session.runtime.block_on(session.client.batch_execute(&sql)).map_err(|e| {
+                    Error::failed(format!("could not {what} in `{database}`")).caused_by(said(&e))
+                })
+            })?;
+        }
+        Ok(())
     }
 
     /// Ends what a hostkit that was killed had left the server to do: it would go on without us.
@@ -182,16 +229,22 @@ impl Host {
     pub fn database(&self, name: &str) -> Result<Option<Database>> {
         let rows = self.query(
             "SELECT r.rolname::text, d.datallowconn, shobj_description(d.oid, 'pg_database'), \
-             EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a \
-                 WHERE a.grantee <> d.datdba) \
-             FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = $1",
+             a.privilege_type::text, g.rolname::text, coalesce(a.is_grantable, false) \
+             FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba \
+             LEFT JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a ON a.grantee <> d.datdba \
+             LEFT JOIN pg_roles g ON g.oid = a.grantee \
+             WHERE d.datname = $1 ORDER BY 4, 5",
             &[&name],
         )?;
+        let grant = |row: &Row| {
+            let privilege: Option<String> = row.get(3);
+            privilege.map(|privilege| Grant { privilege, to: row.get(4), can_pass_on: row.get(5) })
+        };
         Ok(rows.first().map(|row| Database {
             owner: row.get(0),
             is_open: row.get(1),
             comment: row.get(2),
-            is_public: row.get(3),
+            grants: rows.iter().filter_map(grant).collect(),
         }))
     }
 

@@ -24,7 +24,6 @@ trait Manager {
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn reload(&self) -> zbus::Result<()>;
-    fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
@@ -64,7 +63,6 @@ pub(super) struct Bus {
 /// What can be asked of a unit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
-    Reload,
     Restart,
     Start,
     Stop,
@@ -139,7 +137,6 @@ impl Bus {
         let manager = self.manager().await?;
         let mut ends = manager.receive_job_removed().await?;
         let job = match verb {
-            Verb::Reload => manager.reload_unit(unit, "replace").await?,
             Verb::Restart => manager.restart_unit(unit, "replace").await?,
             Verb::Start => manager.start_unit(unit, "replace").await?,
             Verb::Stop => manager.stop_unit(unit, "replace").await?,
@@ -308,7 +305,6 @@ impl Host {
 impl Verb {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Reload => "reload",
             Self::Restart => "restart",
             Self::Start => "start",
             Self::Stop => "stop",

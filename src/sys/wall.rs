@@ -1,6 +1,6 @@
 //! The wall around projects' ports on loopback: nftables rules that ask for the socket's owner.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Deserialize;
 
@@ -22,6 +22,10 @@ impl Host {
     pub fn nft(&self, what: &str, rules: &str) -> Result<()> {
         let cmd = Cmd::new(NFT).args(["-f", "-"]).stdin(rules);
         self.run(&cmd, what)?.success().map(|_| ())
+    }
+
+    pub fn load_wall(&self, file: &Path) -> Result<()> {
+        self.nft("load the wall", &format!("include \"{}\"\n", file.display()))
     }
 
     /// The elements that the kernel has, or `None` where the table is not loaded.

@@ -70,7 +70,7 @@ fn act(name: &str, verb: Verb, cx: &mut Context) -> Result<()> {
     let name: ProjectName = name.parse()?;
     let command = match verb {
         Verb::Stop => "project stop",
-        Verb::Restart | Verb::Reload => "project restart",
+        Verb::Restart => "project restart",
         Verb::Start => "project start",
     };
     cx.registry()?.project(&name)?;
@@ -84,7 +84,7 @@ fn act(name: &str, verb: Verb, cx: &mut Context) -> Result<()> {
     let unit = done?;
     let word = match verb {
         Verb::Stop => "stopped",
-        Verb::Restart | Verb::Reload => "restarted",
+        Verb::Restart => "restarted",
         Verb::Start => "started",
     };
     let data = Power { unit: name.unit(), active: unit.active };
