@@ -219,9 +219,10 @@ fn report(project: &Project, cx: &Context, took: std::time::Duration) {
         state: "empty",
         milliseconds: took.as_millis(),
     };
-    let text = format!(
+    let told = format!(
         "\nReady in {}:  {url}\nNext:  hostkit deploy {name}  ·  hostkit status {name}  ·  hostkit project info {name}\n",
         elapsed(took)
     );
+    let text = if cx.ui.voice.quiet { format!("{url}\n") } else { told };
     cx.ui.result("provision", Some(name.as_str()), &made, &text);
 }

@@ -107,6 +107,9 @@ fn report(cx: &Context, system: String, changed: usize, took: std::time::Duratio
         text.push_str("Projects answer as NAME.localhost until you name a domain:  hostkit init --base-domain apps.example.com\n");
     }
     text.push_str("Next:  hostkit provision my-app  ·  hostkit doctor\n");
+    if cx.ui.voice.quiet {
+        text.clear();
+    }
     let data =
         Ready { system, changed, base_domain: base.to_string(), milliseconds: took.as_millis() };
     cx.ui.result("init", None, &data, &text);
