@@ -81,6 +81,38 @@ fn delete_killed_at_any_system_call_is_completed() {
 }
 
 #[test]
+fn a_disk_that_fails_to_sync_is_told_and_leaves_nothing() {
+    let vps = Vps::ready();
+    let before = vps.snapshot();
+    let (mut nth, mut points) = (1, 0);
+    loop {
+        let line = "provision shop --quiet";
+        let sync = "fsync,fdatasync";
+        let ran = vps.sh(&format!(
+            "strace -f -qqq -o /dev/null -e trace={sync} -e inject={sync}:error=EIO:when={nth} hostkit {line}"
+        ));
+        if ran.code == 0 {
+            break;
+        }
+        // strace counts in each process by itself, so undoing, or closing the journal, may be hit too.
+        assert!(matches!(ran.code, 1 | 9), "sync {nth}: {ran}");
+        vps.hostkit("recover --quiet").succeeds();
+        let said = ran.stderr.to_lowercase();
+        assert!(
+            ["i/o error", "input/output error", "failure while writing"]
+                .iter()
+                .any(|w| said.contains(w)),
+            "{ran}"
+        );
+        points += 1;
+        before.assert_same(&vps.snapshot(), &format!("sync {nth}"));
+        nth += 1;
+    }
+    println!("failure points walked: {points} (provision, syncs that fail)");
+    assert!(points > 4, "{points}");
+}
+
+#[test]
 fn nothing_takes_its_name_before_it_is_on_the_disk() {
     let vps = Vps::ready();
     vps.sh("strace -f -y -s 300 -o /root/trace -e trace=openat,openat2,fsync,fdatasync,renameat,renameat2,rename hostkit provision shop").succeeds();
