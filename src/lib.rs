@@ -9,6 +9,7 @@ pub mod names;
 pub mod plan;
 pub mod projects;
 pub mod registry;
+pub mod release;
 pub mod secret;
 pub mod steps;
 pub mod sys;

@@ -11,7 +11,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["error"],
     &["envfile", "names", "secret"],
-    &["caller", "config"],
+    &["caller", "config", "release"],
     &["sys", "templates"],
     &["registry", "steps"],
     &["journal"],
