@@ -21,6 +21,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("redis/hostkit.conf", include_str!("../templates/redis/hostkit.conf")),
     ("sudoers/operators", include_str!("../templates/sudoers/operators")),
     ("sudoers/project", include_str!("../templates/sudoers/project")),
+    ("systemd/nginx.conf", include_str!("../templates/systemd/nginx.conf")),
     ("systemd/project.service", include_str!("../templates/systemd/project.service")),
     ("systemd/recover.service", include_str!("../templates/systemd/recover.service")),
     ("systemd/wall.service", include_str!("../templates/systemd/wall.service")),

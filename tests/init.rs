@@ -34,9 +34,19 @@ fn undo_puts_back_what_was_the_owners() {
     let vps = Vps::bare();
     vps.sh("echo '# mine' >> /etc/redis/redis.conf; echo '# mine' >> /etc/postgresql/15/main/pg_hba.conf").succeeds();
     let before = vps.snapshot();
+    // Two logs a site, and twice as many while nginx reloads.
+    let open_files =
+        || vps.sh("grep -h '^Max open files' /proc/$(cat /run/nginx.pid)/limits").succeeds();
+    let limits = open_files();
     vps.hostkit("init").succeeds();
     assert!(!vps.exists("/etc/nginx/sites-enabled/default"));
+    let hard = limits.split_ascii_whitespace().nth(4).unwrap().parse::<u32>().unwrap();
+    let wanted = format!("Max open files {}", hard.min(65_536));
+    assert!(
+        open_files().split_ascii_whitespace().collect::<Vec<_>>().join(" ").starts_with(&wanted)
+    );
     vps.hostkit("init --undo").succeeds();
+    assert_eq!(open_files(), limits);
     before.assert_same(&vps.snapshot(), "init and its undo");
     assert!(vps.get("nobody.test", "/").unwrap().body.contains("Welcome to nginx"));
 }

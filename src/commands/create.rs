@@ -1,6 +1,6 @@
 //! A new project, for `provision` and `project create` alike.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{
     names::{Domain, ProjectName, PublicKey, Runtime},
     plan::{Ground, differences},
     registry::{Allotment, Change, NewOperation, Project, Way},
-    sys::{Owner, nginx, users},
+    sys::{Owner, net, nginx, users},
     ui::elapsed,
 };
 
@@ -57,8 +57,11 @@ pub fn run(new: &New, cx: &mut Context) -> Result<()> {
     }
     let start = std::time::Instant::now();
     let held = cx.take_project(&new.name, new.verb)?;
+    // The kernel takes its time to list them, and nothing else waits for that.
+    let listening = std::thread::spawn(net::listeners);
     check(new, cx)?;
-    let project = make(new, cx)?;
+    let busy = listening.join().unwrap_or_else(|_| Err(Error::failed("no thread")))?;
+    let project = make(new, cx, busy.into_keys().collect())?;
     drop(held);
     report(&project, cx, start.elapsed());
     Ok(())
@@ -68,7 +71,8 @@ fn preview(new: &New, cx: &mut Context) -> Result<()> {
     cx.registry()?;
     check(new, cx)?;
     let config = cx.config.clone();
-    let wanted = facts::wanted(&cx.host, &config, new.redis)?;
+    let busy = net::listeners()?.into_keys().collect();
+    let wanted = facts::wanted(&cx.host, &config, new.redis, busy)?;
     let allotment = cx.registry()?.preview(&new.name, &wanted)?;
     let project = project(new, cx, allotment);
     let plan = facts::plan_of(cx, &project, Ground::Fresh)?;
@@ -150,12 +154,12 @@ fn check_domains(new: &New, cx: &Context, projects: &[Project], dump: &nginx::Du
     Ok(())
 }
 
-fn make(new: &New, cx: &mut Context) -> Result<Project> {
+fn make(new: &New, cx: &mut Context, busy: BTreeSet<u16>) -> Result<Project> {
     let actor = cx.caller.actor();
     let operation =
         NewOperation { project: Some(&new.name), verb: new.verb, actor: &actor, way: Way::Undo };
     let config = cx.config.clone();
-    let wanted = facts::wanted(&cx.host, &config, new.redis)?;
+    let wanted = facts::wanted(&cx.host, &config, new.redis, busy)?;
     let mut made = None;
     let url = cx.config.base_domain.below(&new.name)?;
     cx.ui.head(format!("{}  {}  →  http://{url}", new.name, new.runtime));

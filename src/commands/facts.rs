@@ -93,11 +93,16 @@ pub fn plan_with(
 }
 
 /// What a new project can't have, since somebody else does.
-pub fn wanted<'a>(host: &Host, config: &'a Config, redis: bool) -> Result<Wanted<'a>> {
+pub fn wanted<'a>(
+    host: &Host,
+    config: &'a Config,
+    redis: bool,
+    busy_ports: BTreeSet<u16>,
+) -> Result<Wanted<'a>> {
     Ok(Wanted {
         config,
         redis,
-        busy_ports: net::listeners()?.into_keys().collect(),
+        busy_ports,
         busy_databases: if redis {
             host.redis_keyspace()?.into_keys().collect()
         } else {

@@ -57,8 +57,10 @@ impl Plan {
             }),
         )?;
         let begun = Mutex::new(Vec::new());
-        let result = self.change(host, &pending, &begun, listener).and_then(|()| {
-            let triggers = once(pending.iter().flat_map(|p| &self.steps[p.index].notify));
+        let early = Early::new(self, &pending);
+        let result = self.change(host, &pending, &begun, &early, listener).and_then(|()| {
+            let mut triggers = once(pending.iter().flat_map(|p| &self.steps[p.index].notify));
+            triggers.retain(|trigger| !early.knows(trigger));
             settle(host, &triggers, listener)
         });
         match result {
@@ -109,6 +111,7 @@ impl Plan {
         host: &Host,
         pending: &[Pending],
         begun: &Mutex<Vec<usize>>,
+        early: &Early<'_>,
         listener: Listener<'_>,
     ) -> Result<()> {
         let parts = Parts::new(self, pending, listener);
@@ -122,7 +125,10 @@ impl Plan {
                 let part = self.steps[p.index].part;
                 parts.start(part);
                 begun.lock().unwrap_or_else(PoisonError::into_inner).push(nth);
-                let applied = signals::check().and_then(|()| self.steps[p.index].step.apply(host));
+                let planned = &self.steps[p.index];
+                let applied = signals::check()
+                    .and_then(|()| planned.step.apply(host))
+                    .and_then(|()| early.after(&planned.notify, host));
                 if let Err(error) = applied {
                     failed.store(true, Ordering::SeqCst);
                     parts.fail(part);
@@ -197,6 +203,46 @@ pub(super) fn stuck(error: &Error, failures: &[String]) -> Error {
     Error::new(Kind::Stuck, "stuck", "something went wrong, and not all of it could be undone")
         .caused_by(cause)
         .hint("mend that, then run `hostkit recover`: the rest is in the journal")
+}
+
+/// Triggers that need not wait for the whole plan: only for the steps that ask for them.
+struct Early<'a> {
+    left: Mutex<Vec<(&'a Trigger, usize)>>,
+}
+
+impl<'a> Early<'a> {
+    fn new(plan: &'a Plan, pending: &[Pending]) -> Self {
+        let asked: Vec<&Trigger> =
+            pending.iter().flat_map(|p| &plan.steps[p.index].notify).collect();
+        let early = |trigger: &&&Trigger| plan.ground == Ground::Fresh && trigger.is_early();
+        let left = once(asked.iter().filter(early).copied())
+            .into_iter()
+            .map(|trigger| (trigger, asked.iter().filter(|t| **t == trigger).count()))
+            .collect();
+        Self { left: Mutex::new(left) }
+    }
+
+    fn knows(&self, trigger: &Trigger) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().any(|(known, _)| *known == trigger)
+    }
+
+    /// A step that asks for these is applied: fires what was waiting for it alone.
+    fn after(&self, asked: &[Trigger], host: &Host) -> Result<()> {
+        for trigger in asked {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((_, count)) = left.iter_mut().find(|(known, _)| *known == trigger) else {
+                continue;
+            };
+            *count -= 1;
+            let is_last = *count == 0;
+            drop(left);
+            if is_last {
+                trigger.fire(host)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which parts have begun, and how many of their steps are left.

@@ -53,6 +53,7 @@ pub enum Lane {
     Kernel,
     Postgres,
     Redis,
+    Site,
 }
 
 /// What the engine tells while it works. It never waits for whoever listens.

@@ -13,7 +13,8 @@ use crate::{
     secret::Secret,
     steps::{
         ACL_FILE, ADMIN, Block, Contents, Dir, File, GROUP_ROLE, Gone, Group, GroupRole, Judge,
-        Link, NotPublic, Owner, Place, Running, SECRET, SOCKET, Text, Trigger, WallTable, hash,
+        Link, NotPublic, OpenFiles, Owner, Place, Running, SECRET, SOCKET, Text, Trigger,
+        WallTable, hash,
     },
     templates::Templates,
 };
@@ -83,6 +84,14 @@ struct Acl {
     admin: &'static str,
     hash: String,
 }
+
+#[derive(Serialize)]
+struct Limit {
+    open_files: u64,
+}
+
+/// Enough for nginx to hold the logs of every project that there can be, and as many connections.
+const OPEN_FILES: u64 = 65_536;
 
 /// Of a template that asks for nothing.
 #[derive(Serialize)]
@@ -206,6 +215,22 @@ impl Maker<'_> {
             plan.notifying(Lane::Files, stock, [reload.clone()]);
         }
         plan.notifying(Lane::Files, link, [reload]);
+        self.nginx_limits(plan)
+    }
+
+    fn nginx_limits(&self, plan: &mut Plan) -> Result<()> {
+        let dir = Dir {
+            path: "/etc/systemd/system/nginx.service.d".into(),
+            owner: Owner::ROOT,
+            mode: 0o755,
+            contents: Contents::Stays,
+        };
+        plan.step(Lane::Files, dir);
+        let text =
+            self.templates.render("systemd/nginx.conf", &Limit { open_files: OPEN_FILES })?;
+        let file = self.file("/etc/systemd/system/nginx.service.d/hostkit.conf", text);
+        plan.notifying(Lane::Files, file, [Trigger::DaemonReload("nginx.service".into())]);
+        plan.step(Lane::Files, OpenFiles { unit: "nginx.service".into(), least: OPEN_FILES });
         Ok(())
     }
 

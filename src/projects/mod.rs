@@ -264,13 +264,13 @@ impl Maker<'_> {
         for kind in ["access", "error"] {
             let path = format!("/var/log/nginx/hostkit-{name}.{kind}.log").into();
             let owner = Owner::new(facts.web.uid, facts.log_group);
-            plan.step(Lane::Files, Log { path, owner, mode: 0o640 });
+            plan.step(Lane::Site, Log { path, owner, mode: 0o640 });
         }
         let reload = Trigger::NginxReload(
             domains.first().map(|domain| Probe { domain: domain.clone(), mark: site.mark }),
         );
         plan.notifying(
-            Lane::Files,
+            Lane::Site,
             File {
                 path: name.site(),
                 owner: Owner::ROOT,
@@ -281,13 +281,13 @@ impl Maker<'_> {
             [reload.clone()],
         );
         plan.notifying(
-            Lane::Files,
+            Lane::Site,
             Link { at: name.site_link(), to: name.site() },
             [reload.clone()],
         );
         if let Some(domain) = domains.first() {
             plan.notifying(
-                Lane::Kernel,
+                Lane::Site,
                 Entry {
                     path: MAP.into(),
                     whose: name.to_string(),

@@ -14,6 +14,7 @@ mod keyspace;
 mod leftovers;
 mod link;
 mod log;
+mod open_files;
 mod role;
 mod running;
 mod trigger;
@@ -35,6 +36,7 @@ pub use keyspace::{ACL_FILE, Keyspace, hash};
 pub use leftovers::Leftovers;
 pub use link::Link;
 pub use log::Log;
+pub use open_files::OpenFiles;
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service};
 pub use trigger::{MARK, MARK_PATH, Probe, Trigger};
@@ -174,7 +176,7 @@ macro_rules! any_step {
 
 any_step! {
     Account, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, NotPublic, Role, Running, Service, Wall, WallTable,
+    Log, NotPublic, OpenFiles, Role, Running, Service, Wall, WallTable,
 }
 
 impl Step for AnyStep {

@@ -53,6 +53,12 @@ impl Trigger {
         }
     }
 
+    /// Whether it may fire while steps that do not ask for it are still going on, where all of
+    /// what is made is new.
+    pub fn is_early(&self) -> bool {
+        matches!(self, Self::NginxReload(_))
+    }
+
     /// After the steps of a plan: what they made must work.
     pub fn fire(&self, host: &Host) -> Result<()> {
         match self {
@@ -120,7 +126,7 @@ fn wait(host: &Host, probe: Option<&Probe>, old: &nginx::Workers) -> Result<()> 
             return Err(failure(host, probe, asked));
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        pause = (pause * 2).min(Duration::from_millis(4));
     }
 }
 

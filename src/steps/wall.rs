@@ -70,11 +70,18 @@ impl Wall {
     }
 
     fn loaded(host: &Host) -> Result<Elements> {
-        host.wall()?.ok_or_else(|| {
-            Error::not_ready("wall_down", "the wall around projects' ports is not loaded")
-                .caused_by(format!("the kernel has no table `inet {TABLE}`"))
-                .hint("load it: `systemctl restart hostkit-wall`, and see `journalctl -u hostkit-wall`")
-        })
+        host.wall()?.ok_or_else(down)
+    }
+
+    fn loaded_at_all(host: &Host) -> Result<()> {
+        if host.has_wall()? { Ok(()) } else { Err(down()) }
+    }
+
+    /// Whether anything of it stands, as its first port tells.
+    fn is_begun(&self, host: &Host) -> Result<bool> {
+        let Some(port) = self.ports.first() else { return Ok(false) };
+        Ok(host.wall_holds("walled", &port.to_string())?
+            || host.wall_holds("owners", &format!("{} . {port}", self.uid))?)
     }
 
     /// Others that hold one of these ports.
@@ -87,12 +94,23 @@ impl Wall {
     }
 }
 
+fn down() -> Error {
+    Error::not_ready("wall_down", "the wall around projects' ports is not loaded")
+        .caused_by(format!("the kernel has no table `inet {TABLE}`"))
+        .hint("load it: `systemctl restart hostkit-wall`, and see `journalctl -u hostkit-wall`")
+}
+
 impl Step for Wall {
     fn title(&self) -> String {
         "wall around the ports".into()
     }
 
     fn check(&self, host: &Host) -> Result<Check> {
+        // To ask for one element costs the same however many there are; to list them all does not.
+        if !self.is_begun(host)? {
+            Self::loaded_at_all(host)?;
+            return Ok(Check::absent());
+        }
         let is = Self::loaded(host)?;
         let strangers = self.strangers(&is);
         let walled = self.ports.iter().filter(|port| is.walled.contains(port)).count();
@@ -113,8 +131,12 @@ impl Step for Wall {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let strangers: String = self
-            .strangers(&Self::loaded(host)?)
+        let strangers = if self.is_begun(host)? {
+            self.strangers(&Self::loaded(host)?)
+        } else {
+            BTreeSet::new()
+        };
+        let strangers: String = strangers
             .iter()
             .map(|(uid, port)| format!("delete element inet {TABLE} owners {{ {uid} . {port} }}\n"))
             .collect();

@@ -28,11 +28,20 @@ pub struct Broken {
 impl Host {
     /// Reads the configuration and checks it, which costs nginx one pass over it.
     pub fn nginx_dump(&self) -> Result<Result<Dump, Broken>> {
-        let out = self.ask(&Cmd::new(NGINX).args(["-T", "-q"]))?;
-        if !out.status.success() {
-            return Ok(Err(broken(&out.stderr_text())));
+        let mut tries = 5;
+        loop {
+            let out = self.ask(&Cmd::new(NGINX).args(["-T", "-q"]))?;
+            if out.status.success() {
+                return Ok(Ok(Dump { files: split(&out.stdout_text()) }));
+            }
+            let said = out.stderr_text();
+            // A site may go while nginx reads: another hostkit undoes or deletes beside us.
+            tries -= 1;
+            if tries == 0 || !said.contains("hostkit-") || !said.contains("No such file") {
+                return Ok(Err(broken(&said)));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        Ok(Ok(Dump { files: split(&out.stdout_text()) }))
     }
 
     /// Lets nginx judge one file by itself, before it is where nginx would read it.

@@ -2,7 +2,10 @@
 
 use std::{os::unix::fs::MetadataExt, path::Path};
 
-use super::cmd;
+use rustix::process::{Pid, Resource, Rlimit};
+
+use super::{Host, cmd};
+use crate::error::{Context, Error, Result};
 
 /// A program that hostkit drives, and the Debian package that brings it.
 pub const PROGRAMS: &[(&str, &str)] = &[
@@ -96,6 +99,32 @@ pub fn parent() -> Parent {
         .find_map(|line| line.strip_prefix("Uid:"))
         .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
     Parent { is_sudo, uid }
+}
+
+/// How many files a process may hold open: the limit in force, and the most that it may ask for.
+pub fn open_files(pid: u32) -> Result<(u64, u64)> {
+    let path = format!("/proc/{pid}/limits");
+    let text = std::fs::read_to_string(&path).context(|| format!("could not read `{path}`"))?;
+    let number = |word: &str| word.parse().unwrap_or(u64::MAX);
+    let limits = text.lines().find_map(|line| {
+        let mut words = line.strip_prefix("Max open files")?.split_ascii_whitespace();
+        Some((number(words.next()?), number(words.next()?)))
+    });
+    limits.ok_or_else(|| Error::failed(format!("could not read `{path}`")))
+}
+
+impl Host {
+    pub fn limit_open_files(&self, pid: u32, soft: u64, hard: u64) -> Result<()> {
+        let what = format!("limit the open files of process {pid}");
+        let finite = |n: u64| if n == u64::MAX { None } else { Some(n) };
+        let limits = Rlimit { current: finite(soft), maximum: finite(hard) };
+        self.effect(&what, || {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            rustix::process::prlimit(pid, Resource::Nofile, limits)
+                .map(|_| ())
+                .context(|| format!("could not {what}"))
+        })
+    }
 }
 
 /// Whether a file system other than its parent's is mounted below a directory.

@@ -28,6 +28,19 @@ impl Host {
         self.nft("load the wall", &format!("include \"{}\"\n", file.display()))
     }
 
+    /// Whether one of the wall's sets holds an element; no, too, where there is no wall.
+    pub fn wall_holds(&self, set: &str, element: &str) -> Result<bool> {
+        let element = format!("{{ {element} }}");
+        let out =
+            self.ask(&Cmd::new(NFT).args(["get", "element", "inet", TABLE, set, &element]))?;
+        Ok(out.status.success())
+    }
+
+    pub fn has_wall(&self) -> Result<bool> {
+        let out = self.ask(&Cmd::new(NFT).args(["list", "chain", "inet", TABLE, "in"]))?;
+        Ok(out.status.success())
+    }
+
     /// The elements that the kernel has, or `None` where the table is not loaded.
     pub fn wall(&self) -> Result<Option<Elements>> {
         let out = self.ask(&Cmd::new(NFT).args(["-j", "list", "table", "inet", TABLE]))?;
