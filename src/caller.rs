@@ -53,6 +53,8 @@ pub const TABLE: &[(&str, Access)] = &[
     ("capabilities", Access::Anybody),
     ("completions", Access::Anybody),
     ("config", Access::Operators),
+    ("deploy", Access::Project),
+    ("deploys", Access::Project),
     ("doctor", Access::Operators),
     ("drift", Access::Operators),
     ("events", Access::Operators),
@@ -70,8 +72,12 @@ pub const TABLE: &[(&str, Access)] = &[
     ("project stop", Access::Operators),
     ("provision", Access::Operators),
     ("recover", Access::Operators),
+    ("releases", Access::Project),
     ("repair", Access::Operators),
+    ("resume", Access::Operators),
+    ("rollback", Access::Project),
     ("status", Access::Project),
+    ("unpack", Access::Anybody),
 ];
 
 /// Decides. There is no way through but the ones that are written here.

@@ -27,6 +27,7 @@ pub struct Config {
     pub limits: Limits,
     pub locks: Locks,
     pub disk: Disk,
+    pub deploys: Deploys,
 }
 
 /// Ports to hand out, both ends included.
@@ -77,6 +78,19 @@ pub struct Disk {
     pub reserve: Size,
 }
 
+/// How often and how much; 0 is no limit, and never.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Deploys {
+    /// Good releases that are kept.
+    pub keep: u32,
+    pub per_hour: u32,
+    /// Failures in a row after which deploys are paused.
+    pub pause_after: u32,
+    /// The longest archive that is taken.
+    pub upload: Size,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -90,6 +104,7 @@ impl Default for Config {
             limits: Limits::default(),
             locks: Locks::default(),
             disk: Disk::default(),
+            deploys: Deploys::default(),
         }
     }
 }
@@ -133,6 +148,12 @@ impl Default for Locks {
 impl Default for Disk {
     fn default() -> Self {
         Self { reserve: Size(16 << 20) }
+    }
+}
+
+impl Default for Deploys {
+    fn default() -> Self {
+        Self { keep: 5, per_hour: 10, pause_after: 3, upload: Size(1 << 30) }
     }
 }
 
@@ -186,6 +207,9 @@ impl Config {
         }
         if !(2..=10_000).contains(&redis.databases) {
             return wrong("`redis.databases` wants 2 to 10000");
+        }
+        if self.deploys.keep < 2 {
+            return wrong("`deploys.keep` wants 2 at least: the live release and the one before");
         }
         if postgres.connections == 0 || limits.tasks == 0 || limits.cpu.0 == 0 {
             return wrong(

@@ -1,4 +1,5 @@
 //! hostkit turns a bare server into a deployment platform.
+pub mod archive;
 pub mod caller;
 pub mod commands;
 pub mod config;

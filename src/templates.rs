@@ -21,11 +21,17 @@ const BUILTIN: &[(&str, &str)] = &[
     ("redis/hostkit.conf", include_str!("../templates/redis/hostkit.conf")),
     ("sudoers/operators", include_str!("../templates/sudoers/operators")),
     ("sudoers/project", include_str!("../templates/sudoers/project")),
+    ("systemd/build.service", include_str!("../templates/systemd/build.service")),
     ("systemd/nginx.conf", include_str!("../templates/systemd/nginx.conf")),
     ("systemd/project.service", include_str!("../templates/systemd/project.service")),
     ("systemd/recover.service", include_str!("../templates/systemd/recover.service")),
+    ("systemd/sandbox.conf", include_str!("../templates/systemd/sandbox.conf")),
+    ("systemd/schedule.timer", include_str!("../templates/systemd/schedule.timer")),
     ("systemd/wall.service", include_str!("../templates/systemd/wall.service")),
 ];
+
+/// Part of every unit that runs what a project brought.
+const SANDBOX: &str = "systemd/sandbox.conf";
 
 /// Templates by name, the owner's before ours.
 #[derive(Default)]
@@ -55,7 +61,7 @@ impl Templates {
         tera.set_fallback_prefixes(["builtin/"]).map_err(failed)?;
         let builtin =
             BUILTIN.iter().map(|(name, text)| (format!("builtin/{name}"), (*text).to_owned()));
-        let wanted = |n: &str| n.trim_start_matches("builtin/") == name;
+        let wanted = |n: &str| [name, SANDBOX].contains(&n.trim_start_matches("builtin/"));
         let all = builtin.chain(self.overrides.iter().cloned()).filter(|(n, _)| wanted(n));
         tera.add_raw_templates(all.collect::<Vec<_>>()).map_err(failed)?;
         let context = Context::from_serialize(values).map_err(failed)?;

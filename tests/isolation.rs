@@ -342,7 +342,7 @@ fn what_a_caller_leaves_behind_does_no_harm(there: &Neighbours) {
     for odd in [
         "ulimit -n 16",
         "ulimit -v 100000",
-        "ulimit -d 1000",
+        "ulimit -d 50000",
         "ulimit -s 64",
         "ulimit -c unlimited",
         "umask 0",

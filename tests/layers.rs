@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["envfile", "names", "secret"],
     &["caller", "config", "release"],
-    &["sys", "templates"],
+    &["archive", "sys", "templates"],
     &["registry", "steps"],
     &["journal"],
     &["plan"],

@@ -8,6 +8,7 @@
 
 mod chaos;
 mod delete;
+mod deploy;
 mod doctor;
 mod environment;
 mod init;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::deploy::stage;
 use crate::{
     caller::Caller,
     config::Config,
@@ -86,6 +87,7 @@ impl Context {
         let holder = format!("hostkit {verb} {name}");
         let project = lock::take(name.as_str(), &holder, self.wait, waiting)?;
         self.recover(Of::Project(name))?;
+        stage::sweep(self, name)?;
         Ok(Held { _host: host, _project: Some(project) })
     }
 

@@ -188,6 +188,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,
+        live: None,
     }
 }
 

@@ -55,6 +55,19 @@ pub fn of_project(host: &Host, project: &Project) -> Result<Facts> {
     })
 }
 
+/// What a switch must know: neither Redis nor PostgreSQL has to answer for it.
+pub fn of_switch() -> Result<Facts> {
+    Ok(Facts {
+        has_ipv6: net::has_ipv6(),
+        web: user("www-data", "nginx")?,
+        log_group: users::find_group("adm")?.map_or(0, |(gid, _)| gid),
+        redis_version: Version { major: 7, minor: 0 },
+        env: None,
+        release: None,
+        app: None,
+    })
+}
+
 /// Where nothing can be looked up: enough to name what has to go.
 pub fn unknown() -> Facts {
     Facts {

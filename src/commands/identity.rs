@@ -59,15 +59,18 @@ fn project_of(user: &users::User) -> Option<ProjectName> {
     user.comment.strip_prefix("hostkit project ")?.parse().ok()
 }
 
-/// A project's own user, without sudo: the request goes through the gate.
-pub fn through_the_gate(cli: &Cli, command: &str, argv: Vec<OsString>) -> Result<Option<ExitCode>> {
+/// The project whose user runs us, without sudo.
+pub fn own_project() -> Option<ProjectName> {
     let uid = rustix::process::getuid();
     if uid.is_root() || rustix::process::geteuid().is_root() {
-        return Ok(None);
+        return None;
     }
-    let Some(name) = users::find_uid(uid.as_raw())?.as_ref().and_then(project_of) else {
-        return Ok(None);
-    };
+    users::find_uid(uid.as_raw()).ok()?.as_ref().and_then(project_of)
+}
+
+/// A project's own user, without sudo: the request goes through the gate.
+pub fn through_the_gate(cli: &Cli, command: &str, argv: Vec<OsString>) -> Result<Option<ExitCode>> {
+    let Some(name) = own_project() else { return Ok(None) };
     if let Command::Gate(_) = cli.command {
         return gate::forward_ssh(&name).map(Some);
     }

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod context;
 pub mod create;
+pub mod deploy;
 pub mod doctor;
 pub mod drift;
 pub mod events;
@@ -78,6 +79,8 @@ pub enum Command {
     Capabilities(capabilities::Args),
     Completions(completions::Args),
     Config(config::Args),
+    Deploy(deploy::Args),
+    Deploys(deploy::list::DeploysArgs),
     Doctor(doctor::Args),
     Drift(drift::Args),
     Events(events::Args),
@@ -91,8 +94,13 @@ pub enum Command {
     Project(project::Command),
     Provision(provision::Args),
     Recover(recover::Args),
+    Releases(deploy::list::ReleasesArgs),
     Repair(repair::Args),
+    Resume(deploy::list::ResumeArgs),
+    Rollback(deploy::rollback::Args),
     Status(status::Args),
+    #[command(hide = true)]
+    Unpack(deploy::unpack::Args),
 }
 
 impl Command {
@@ -102,6 +110,8 @@ impl Command {
             Self::Capabilities(_) => ("capabilities", None),
             Self::Completions(_) => ("completions", None),
             Self::Config(_) => ("config", None),
+            Self::Deploy(args) => ("deploy", Some(&args.name)),
+            Self::Deploys(args) => ("deploys", Some(&args.name)),
             Self::Doctor(_) => ("doctor", None),
             Self::Drift(args) => ("drift", args.name.as_deref()),
             Self::Events(args) => ("events", args.name.as_deref()),
@@ -112,8 +122,12 @@ impl Command {
             Self::Project(command) => command.subject(),
             Self::Provision(args) => ("provision", Some(&args.name)),
             Self::Recover(_) => ("recover", None),
+            Self::Releases(args) => ("releases", Some(&args.name)),
             Self::Repair(args) => ("repair", args.name.as_deref()),
+            Self::Resume(args) => ("resume", Some(&args.name)),
+            Self::Rollback(args) => ("rollback", Some(&args.name)),
             Self::Status(args) => ("status", args.name.as_deref()),
+            Self::Unpack(_) => ("unpack", None),
         }
     }
 }
@@ -131,7 +145,7 @@ impl Cli {
 /// Runs what was typed; the exit code says how it ended.
 pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
     let wants_json = argv.iter().any(|arg| arg == "--json");
-    let cli = match Cli::try_parse_from(&argv) {
+    let cli = match parse(&argv) {
         Ok(cli) => cli,
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
@@ -156,6 +170,18 @@ pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
             ExitCode::from(error.kind.exit_code())
         }
     }
+}
+
+/// A project's own user need not name the project.
+fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
+    let parsed = Cli::try_parse_from(argv);
+    let Err(error) = &parsed else { return parsed };
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return parsed;
+    }
+    let Some(name) = identity::own_project() else { return parsed };
+    let named = argv.iter().cloned().chain([OsString::from(name.as_str())]);
+    Cli::try_parse_from(named).or(parsed)
 }
 
 fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<ExitCode> {
@@ -222,6 +248,8 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Capabilities(args) => capabilities::run(args, cx)?,
         Command::Completions(args) => completions::run(args)?,
         Command::Config(args) => config::run(args, cx)?,
+        Command::Deploy(args) => deploy::run(args, cx)?,
+        Command::Deploys(args) => deploy::list::deploys(args, cx)?,
         Command::Doctor(args) => return doctor::run(args, cx).map(verdict),
         Command::Drift(args) => return drift::run(args, cx).map(verdict),
         Command::Events(args) => events::run(args, cx)?,
@@ -232,8 +260,12 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Project(command) => command.run(cx)?,
         Command::Provision(args) => provision::run(args, cx)?,
         Command::Recover(args) => recover::run(args, cx)?,
+        Command::Releases(args) => deploy::list::releases(args, cx)?,
         Command::Repair(args) => repair::run(args, cx)?,
+        Command::Resume(args) => deploy::list::resume(args, cx)?,
+        Command::Rollback(args) => deploy::rollback::run(args, cx)?,
         Command::Status(args) => status::run(args, cx)?,
+        Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
     }
     Ok(ExitCode::SUCCESS)
 }

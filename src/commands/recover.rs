@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, facts};
+use super::{Context, deploy::stage::DEPLOYS, facts, state};
 use crate::{
     error::{Error, Kind, Result},
     journal::KEPT,
     names::{ProjectName, PublicKey},
     projects,
-    registry::{self, Change, NewOperation, Of, Outcome, Project, Registry, Way},
+    registry::{self, Change, Live, NewOperation, Of, Outcome, Project, Registry, Way},
     sys::{Owner, users},
     ui::count,
 };
@@ -142,6 +142,11 @@ fn from_host(args: &Args, cx: &mut Context) -> Result<()> {
     let _held = crate::sys::lock::take(crate::sys::lock::HOST, "hostkit recover", cx.wait, |_| {})?;
     set_aside(cx)?;
     write(cx, &projects)?;
+    for dir in std::iter::once(Path::new(DEPLOYS).to_owned())
+        .chain(projects.iter().map(|project| Path::new(DEPLOYS).join(project.name.as_str())))
+    {
+        cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+    }
     text.push_str(&format!(
         "the registry is built anew with {}\nnow: hostkit doctor\n",
         count(data.projects.len(), "project")
@@ -190,6 +195,7 @@ fn complete(cx: &Context, mut project: Project, unit: &str) -> Result<Project> {
             project.name
         )),
     }
+    project.live = live(cx, &project)?;
     let path = project.name.home().join(".ssh/authorized_keys");
     let text = cx.host.read_text(&path)?.unwrap_or_default();
     project.keys = text
@@ -198,6 +204,14 @@ fn complete(cx: &Context, mut project: Project, unit: &str) -> Result<Project> {
         .filter(|key| !cx.config.ssh_keys.contains(key))
         .collect();
     Ok(project)
+}
+
+/// The release that `app` points to, as it says itself what it runs.
+fn live(cx: &Context, project: &Project) -> Result<Option<Live>> {
+    let Some(id) = state::release(cx, project)? else { return Ok(None) };
+    let marker = project.name.home().join("releases").join(id.as_str()).join(".complete");
+    let spec = cx.host.read_text(&marker)?.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(spec.map(|spec| Live { id, spec }))
 }
 
 /// Keeps what is left of the old registry, and what it had kept.

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
+
 use super::serde_by_str;
 use crate::error::{Error, Result};
 
@@ -10,6 +12,12 @@ use crate::error::{Error, Result};
 pub struct ReleaseId(String);
 
 impl ReleaseId {
+    /// The n-th release of that second.
+    pub fn at(moment: Timestamp, n: u16) -> Self {
+        let stamp = moment.strftime("%Y%m%d-%H%M%S");
+        Self(if n <= 1 { stamp.to_string() } else { format!("{stamp}-{n}") })
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

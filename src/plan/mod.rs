@@ -59,12 +59,27 @@ pub enum Lane {
 /// What the engine tells while it works. It never waits for whoever listens.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    Started { part: usize },
-    Done { part: usize, took: Duration },
-    Failed { part: usize },
-    Settling { what: String },
+    Started {
+        part: usize,
+    },
+    Done {
+        part: usize,
+        took: Duration,
+    },
+    Failed {
+        part: usize,
+    },
+    /// A line of what a program says that takes its time.
+    Said {
+        line: String,
+    },
+    Settling {
+        what: String,
+    },
     Undoing,
-    Removing { what: String },
+    Removing {
+        what: String,
+    },
 }
 
 pub type Listener<'a> = &'a (dyn Fn(Progress) + Sync);
@@ -97,7 +112,7 @@ impl Plan {
     }
 }
 
-/// Triggers in the order in which they were asked for, each once.
+/// Triggers each once, in the order of their ranks and then as they were asked for.
 fn once<'a>(triggers: impl IntoIterator<Item = &'a Trigger>) -> Vec<&'a Trigger> {
     let mut seen: Vec<&Trigger> = Vec::new();
     for trigger in triggers {
@@ -105,5 +120,6 @@ fn once<'a>(triggers: impl IntoIterator<Item = &'a Trigger>) -> Vec<&'a Trigger>
             seen.push(trigger);
         }
     }
+    seen.sort_by_key(|trigger| trigger.rank());
     seen
 }

@@ -1,20 +1,27 @@
 //! What hostkit wants: pure functions from what there is and what was asked for to a plan.
 
 mod access;
+mod detect;
 mod env;
 mod host;
+mod manifest;
 mod redis_rules;
 mod site;
 mod spec;
+mod switch;
 mod unit;
 
 use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
+pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, passwords};
 pub use host::{HostFacts, plan as host_plan};
+pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
 pub use spec::{FoundUnit, read_unit};
-pub use unit::{check_command, split_command};
+pub use switch::{From, release_file, switch_plan};
+use unit::Which;
+pub use unit::{BuildUnit, build_unit, check_command, process_unit, split_command, standby_env};
 
 use crate::{
     config::Config,
@@ -22,10 +29,11 @@ use crate::{
     names::{Domain, ReleaseId},
     plan::{Ground, Lane, Plan},
     registry::{OFFSETS, Project},
+    release::{Kind, Process, Spec},
     secret::Secret,
     steps::{
         Account, Contents, Database, Dir, Entry, File, Judge, Keyspace, Leftovers, Link, Log,
-        Owner, Probe, Role, Service, Text, Trigger, User, Version, Wall,
+        Owner, Probe, Reach, Role, Running, Service, Text, Trigger, User, Version, Wall,
     },
     templates::Templates,
 };
@@ -55,6 +63,13 @@ pub struct Passwords {
 
 const MAP: &str = "/etc/nginx/conf.d/hostkit-map.conf";
 const WALL_DIR: &str = "/etc/hostkit/wall.d";
+
+impl Passwords {
+    /// For plans that change nothing that needs one.
+    fn none() -> Self {
+        Self { redis: Secret::new(""), postgres: Secret::new("") }
+    }
+}
 
 /// Everything that a project is on the host: the one list behind provisioning, dry-run, drift,
 /// repair and delete.
@@ -87,6 +102,10 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    fn spec(&self) -> Option<&Spec> {
+        self.project.live.as_ref().map(|live| &live.spec)
+    }
+
     fn user(&self) -> Owner {
         Owner::new(self.project.uid, self.project.uid)
     }
@@ -121,8 +140,11 @@ impl Maker<'_> {
         plan.step(Lane::Files, self.dir(home.join("releases/empty"), self.shown(), 0o750));
         plan.step(Lane::Files, self.dir(home.join("shared"), self.user(), 0o750));
         plan.step(Lane::Files, self.dir(home.join(".cache"), self.user(), 0o700));
-        let app = self.facts.app.clone().unwrap_or_else(|| "releases/empty".into());
+        let live = self.project.live.as_ref().map(|live| format!("releases/{}", live.id).into());
+        let app =
+            live.or_else(|| self.facts.app.clone()).unwrap_or_else(|| "releases/empty".into());
         plan.step(Lane::Files, Link { at: home.join("app"), to: app });
+        self.reach(plan);
         if self.project.runtime == crate::names::Runtime::Python {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
@@ -137,12 +159,25 @@ impl Maker<'_> {
                 judge: Judge::Nobody,
             },
         );
+        let builds = format!("/var/lib/hostkit/deploys/{name}").into();
+        plan.step(Lane::Files, self.dir(builds, Owner::ROOT, 0o700));
         let logs = name.logs();
         plan.step(Lane::Files, self.dir(logs.clone(), self.shown(), 0o2750));
         for log in ["app.log", "error.log"] {
             plan.step(Lane::Files, Log { path: logs.join(log), owner: self.shown(), mode: 0o640 });
         }
         Ok(())
+    }
+
+    /// The web server's way to the files of a static site.
+    fn reach(&self, plan: &mut Plan) {
+        if self.spec().is_none_or(|spec| spec.public.is_none()) {
+            return;
+        }
+        let home = self.project.name.home();
+        for path in [home.clone(), home.join("releases")] {
+            plan.step(Lane::Files, Reach { path, user: "www-data".into() });
+        }
     }
 
     fn ports(&self, plan: &mut Plan) {
@@ -207,22 +242,57 @@ impl Maker<'_> {
         let Self { project, config, templates, .. } = self;
         let name = &project.name;
         plan.part("unit", name.unit());
-        plan.notifying(
-            Lane::Files,
-            File {
-                path: name.unit_file(),
-                owner: Owner::ROOT,
-                mode: 0o644,
-                text: Text::Exactly(unit::render(project, config, templates)?),
-                judge: Judge::Nobody,
-            },
-            [Trigger::DaemonReload(name.unit())],
-        );
+        let text = unit::render(project, self.spec(), Which::Main, config, templates)?;
+        self.unit_file(plan, &name.unit(), text);
         let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", name.unit());
         plan.step(Lane::Files, Link { at: wants.into(), to: name.unit_file() });
         plan.step(Lane::Files, Service { unit: name.unit() });
+        for process in self.spec().iter().flat_map(|spec| &spec.processes) {
+            self.process(plan, process)?;
+        }
         plan.step(Lane::Files, Leftovers { user: name.to_string(), uid: project.uid });
         Ok(())
+    }
+
+    /// A process of the live release besides the main one.
+    fn process(&self, plan: &mut Plan, process: &Process) -> Result<()> {
+        let Self { project, config, templates, .. } = self;
+        let name = &project.name;
+        let (starter, target) = match &process.kind {
+            Kind::Worker => (process_unit(name, &process.name), "multi-user"),
+            Kind::Scheduled(_) => (unit::timer_unit(name, &process.name), "timers"),
+            Kind::Release | Kind::Web => return Ok(()),
+        };
+        let log = Log {
+            path: name.logs().join(format!("{}.log", process.name)),
+            owner: self.shown(),
+            mode: 0o640,
+        };
+        plan.step(Lane::Files, log);
+        let text = unit::render(project, self.spec(), Which::Process(process), config, templates)?;
+        self.unit_file(plan, &process_unit(name, &process.name), text);
+        if let Kind::Scheduled(schedule) = &process.kind {
+            self.unit_file(plan, &starter, unit::timer(project, process, schedule, templates)?);
+        }
+        let at = format!("/etc/systemd/system/{target}.target.wants/{starter}").into();
+        let to = format!("/etc/systemd/system/{starter}").into();
+        plan.step(Lane::Files, Link { at, to });
+        if let Kind::Scheduled(_) = process.kind {
+            plan.step(Lane::Files, Running { unit: starter });
+        }
+        plan.step(Lane::Files, Service { unit: process_unit(name, &process.name) });
+        Ok(())
+    }
+
+    fn unit_file(&self, plan: &mut Plan, unit: &str, text: String) {
+        let file = File {
+            path: format!("/etc/systemd/system/{unit}").into(),
+            owner: Owner::ROOT,
+            mode: 0o644,
+            text: Text::Exactly(text),
+            judge: Judge::Nobody,
+        };
+        plan.notifying(Lane::Files, file, [Trigger::DaemonReload(unit.to_owned())]);
     }
 
     fn access(&self, plan: &mut Plan) -> Result<()> {
@@ -319,6 +389,7 @@ mod tests {
             created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
             deleting: false,
+            live: None,
         }
     }
 

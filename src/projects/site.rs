@@ -22,6 +22,10 @@ struct Site<'a> {
     ipv6: bool,
     domains: Vec<&'a str>,
     deployed: bool,
+    /// What nginx serves by itself, of a static site.
+    public: Option<String>,
+    /// Whether one page answers for all paths, as what a build makes is meant.
+    one_page: bool,
     page: String,
     mark_path: &'static str,
     mark_header: &'static str,
@@ -54,6 +58,8 @@ pub(super) fn render(
     facts: &Facts,
     templates: &Templates,
 ) -> Result<Rendered> {
+    let spec = project.live.as_ref().map(|live| &live.spec);
+    let public = spec.and_then(|spec| spec.public.as_deref());
     let page = templates.render("nginx/page.html", &Page { name: project.name.as_str() })?;
     let mut site = Site {
         name: project.name.as_str(),
@@ -61,7 +67,9 @@ pub(super) fn render(
         standby: port_of(project.port, "standby"),
         ipv6: facts.has_ipv6,
         domains: domains.iter().map(Domain::as_str).collect(),
-        deployed: facts.release.is_some() && project.runtime != Runtime::Static,
+        deployed: is_deployed(project, facts),
+        public: public.map(|below| format!("/home/{}/app/{below}", project.name)),
+        one_page: public.is_some_and(|below| !below.is_empty()),
         page: quotable(&page),
         mark_path: MARK_PATH,
         mark_header: MARK,
@@ -72,6 +80,14 @@ pub(super) fn render(
     site.mark = &mark;
     let text = templates.render("nginx/site.conf", &site)?;
     Ok(Rendered { text, mark })
+}
+
+/// Whether a process of the project answers.
+fn is_deployed(project: &Project, facts: &Facts) -> bool {
+    match &project.live {
+        Some(live) => live.spec.web().is_some(),
+        None => facts.release.is_some() && project.runtime != Runtime::Static,
+    }
 }
 
 /// A page that can stand between single quotes in nginx, which knows no escape for `$`.

@@ -41,6 +41,7 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         created_by: one("CreatedBy")?.to_owned(),
         created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
         deleting: false,
+        live: None,
         name,
     })
 }
@@ -69,7 +70,9 @@ mod tests {
             [None, Some("/usr/bin/x --rate '50% of it'"), Some("/x \"it's\" $HOME '\\ \"'")]
         {
             project.start = start.map(str::to_owned);
-            let text = unit::render(&project, &Config::default(), &Templates::default()).unwrap();
+            let (config, templates) = (Config::default(), Templates::default());
+            let text =
+                unit::render(&project, None, unit::Which::Main, &config, &templates).unwrap();
             assert_eq!(read_unit(&text).unwrap(), project);
         }
     }

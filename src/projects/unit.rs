@@ -1,23 +1,46 @@
-//! A project's unit: its command, and the sandbox around it.
+//! A project's units: their commands, and the sandbox around them.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{
     config::{Config, Size},
     error::{Error, Result},
-    names::{ProjectName, Runtime},
+    names::{ProjectName, ReleaseId, Runtime},
     registry::{OFFSETS, Project, port_of},
+    release::{Kind, Process, Spec},
     templates::Templates,
 };
+
+/// Which of a project's units.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which<'a> {
+    /// Answers on the project's port; of a static site, says whether it is switched on.
+    Main,
+    /// Another process of the live release.
+    Process(&'a Process),
+    /// Answers for the main process while that restarts: the first release under the name of the
+    /// second.
+    Standby(&'a ReleaseId, &'a ReleaseId),
+}
 
 #[derive(Serialize)]
 struct Unit<'a> {
     name: &'a str,
     unit: String,
-    is_static: bool,
+    process: &'a str,
+    kind: &'static str,
+    is_main: bool,
     directory: String,
-    environment: &'static [&'static str],
+    environment: Vec<String>,
+    standby_env: String,
     start: String,
+    stop_seconds: u64,
+    out_log: String,
+    error_log: String,
+    shown: String,
+    instead_of: String,
     memory_high: String,
     memory_max: String,
     tasks: u32,
@@ -36,53 +59,209 @@ struct Unit<'a> {
     own_start: Option<String>,
 }
 
-pub(super) fn render(project: &Project, config: &Config, templates: &Templates) -> Result<String> {
-    let Project {
-        name,
-        runtime,
-        uid,
-        port,
-        redis,
-        postgres,
-        start,
-        domains,
-        created_by,
-        created_at,
-        ..
-    } = project;
+/// One of the units of a project that runs what `spec` says, or its runtime's own command.
+pub(super) fn render(
+    project: &Project,
+    spec: Option<&Spec>,
+    role: Which<'_>,
+    config: &Config,
+    templates: &Templates,
+) -> Result<String> {
+    let name = &project.name;
     let limits = &config.limits;
-    let words = match start {
-        Some(command) => split_command(command)?,
-        None => default_command(name, *runtime),
+    let runtime = spec.map_or(project.runtime, |spec| spec.runtime);
+    let Runs { start, directory, own_start } = runs(project, spec, role)?;
+    let own = match role {
+        Which::Process(process) => process.name.as_str(),
+        _ => "",
+    };
+    let log =
+        |kind: &str| if own.is_empty() { format!("{kind}.log") } else { format!("{own}.log") };
+    let (shown, instead_of) = match role {
+        Which::Standby(shown, instead_of) => {
+            (release_dir(name, shown), release_dir(name, instead_of))
+        }
+        _ => (String::new(), String::new()),
     };
     let offset = OFFSETS.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
     templates.render(
         "systemd/project.service",
         &Unit {
             name: name.as_str(),
-            unit: name.unit(),
-            is_static: *runtime == Runtime::Static,
-            directory: directory(name, *runtime),
-            environment: environment(*runtime),
-            start: exec_start(&words),
+            unit: unit_name(name, role),
+            process: if matches!(role, Which::Standby(..)) { "standby" } else { own },
+            kind: kind(role, runtime),
+            is_main: matches!(role, Which::Main),
+            directory,
+            environment: environment(runtime, spec),
+            standby_env: standby_env(name),
+            start,
+            stop_seconds: spec.map_or(30, |spec| spec.switch.drain.clamp(1, 3600)),
+            out_log: log("app"),
+            error_log: log("error"),
+            shown,
+            instead_of,
             memory_high: Size(limits.memory.0 / 10 * 9).to_string(),
             memory_max: limits.memory.to_string(),
             tasks: limits.tasks,
             cpu: limits.cpu.to_string(),
             first_port: config.ports.first,
             last_port: config.ports.last + offset,
-            ports: vec![*port, port_of(*port, "standby")],
+            ports: vec![project.port, port_of(project.port, "standby")],
             runtime: runtime.as_str(),
-            uid: *uid,
-            port: *port,
-            redis: *redis,
-            postgres: if *postgres { "yes" } else { "no" },
-            created_by,
-            created_at: created_at.to_string(),
-            domains: domains.iter().map(crate::names::Domain::as_str).collect(),
-            own_start: start.as_ref().map(|_| exec_start(&words)),
+            uid: project.uid,
+            port: project.port,
+            redis: project.redis,
+            postgres: if project.postgres { "yes" } else { "no" },
+            created_by: &project.created_by,
+            created_at: project.created_at.to_string(),
+            domains: project.domains.iter().map(crate::names::Domain::as_str).collect(),
+            own_start,
         },
     )
+}
+
+/// What a unit starts, and where.
+struct Runs {
+    start: String,
+    directory: String,
+    own_start: Option<String>,
+}
+
+fn runs(project: &Project, spec: Option<&Spec>, role: Which<'_>) -> Result<Runs> {
+    let name = &project.name;
+    let runtime = spec.map_or(project.runtime, |spec| spec.runtime);
+    let process = match role {
+        Which::Process(process) => Some(process),
+        Which::Main | Which::Standby(..) => spec.and_then(Spec::web),
+    };
+    let own_start = project.start.as_deref().map(split_command).transpose()?;
+    let (start, directory) = match (process, &own_start) {
+        (Some(process), _) => (process_start(name, process), process_directory(name, process)),
+        (None, Some(words)) => (exec_start(words), directory(name, runtime)),
+        (None, None) => (exec_start(&default_command(name, runtime)), directory(name, runtime)),
+    };
+    Ok(Runs { start, directory, own_start: own_start.as_deref().map(exec_start) })
+}
+
+fn kind(role: Which<'_>, runtime: Runtime) -> &'static str {
+    match role {
+        Which::Standby(..) => "standby",
+        Which::Process(Process { kind: Kind::Scheduled(_), .. }) => "scheduled",
+        Which::Process(_) => "worker",
+        Which::Main if runtime == Runtime::Static => "static",
+        Which::Main => "web",
+    }
+}
+
+pub(super) fn unit_name(name: &ProjectName, role: Which<'_>) -> String {
+    match role {
+        Which::Main => name.unit(),
+        Which::Process(process) => process_unit(name, &process.name),
+        Which::Standby(..) => process_unit(name, "next"),
+    }
+}
+
+/// The unit of a process of a project other than its main one.
+pub fn process_unit(name: &ProjectName, process: &str) -> String {
+    format!("hostkit-{name}-{process}.service")
+}
+
+/// The timer of a process that runs when its time comes.
+pub(super) fn timer_unit(name: &ProjectName, process: &str) -> String {
+    format!("hostkit-{name}-{process}.timer")
+}
+
+/// Variables of the standby, which win over those of `.env`.
+pub fn standby_env(name: &ProjectName) -> String {
+    format!("/run/hostkit/next/{name}.env")
+}
+
+fn release_dir(name: &ProjectName, id: &ReleaseId) -> String {
+    format!("/home/{name}/releases/{id}")
+}
+
+/// A timer for a process that runs when its time comes.
+pub(super) fn timer(
+    project: &Project,
+    process: &Process,
+    schedule: &str,
+    templates: &Templates,
+) -> Result<String> {
+    #[derive(Serialize)]
+    struct Timer<'a> {
+        name: &'a str,
+        process: &'a str,
+        schedule: &'a str,
+    }
+    let values = Timer { name: project.name.as_str(), process: &process.name, schedule };
+    templates.render("systemd/schedule.timer", &values)
+}
+
+/// One step of a build, as a unit that ends.
+pub struct BuildUnit<'a> {
+    pub project: &'a Project,
+    pub release: &'a ReleaseId,
+    pub title: &'a str,
+    pub command: &'a [String],
+    pub environment: &'a [(String, String)],
+    /// Below the release.
+    pub directory: &'a str,
+    /// Where the tree is until it is complete; afterwards it is where it will stay.
+    pub staging: Option<String>,
+    pub input: Option<String>,
+    pub log: String,
+    pub seconds: u64,
+    pub memory: Size,
+}
+
+pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates) -> Result<String> {
+    #[derive(Serialize)]
+    struct Values<'a> {
+        name: &'a str,
+        release: &'a str,
+        title: &'a str,
+        directory: String,
+        environment: Vec<String>,
+        start: String,
+        staging: Option<&'a str>,
+        input: Option<&'a str>,
+        log: &'a str,
+        seconds: u64,
+        memory: String,
+        first_port: u16,
+        last_port: u16,
+        ports: Vec<u16>,
+    }
+    let offset = OFFSETS.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
+    templates.render(
+        "systemd/build.service",
+        &Values {
+            name: build.project.name.as_str(),
+            release: build.release.as_str(),
+            title: build.title,
+            directory: build_directory(build),
+            environment: build.environment.iter().map(|(k, v)| assignment(k, v)).collect(),
+            start: exec_start(build.command),
+            staging: build.staging.as_deref(),
+            input: build.input.as_deref(),
+            log: &build.log,
+            seconds: build.seconds,
+            memory: build.memory.to_string(),
+            first_port: config.ports.first,
+            last_port: config.ports.last + offset,
+            ports: vec![build.project.port, port_of(build.project.port, "standby")],
+        },
+    )
+}
+
+fn build_directory(build: &BuildUnit<'_>) -> String {
+    let name = &build.project.name;
+    match build.directory {
+        "" => release_dir(name, build.release),
+        super::HOME => format!("/home/{name}"),
+        below => format!("{}/{below}", release_dir(name, build.release)),
+    }
 }
 
 fn directory(name: &ProjectName, runtime: Runtime) -> String {
@@ -92,12 +271,29 @@ fn directory(name: &ProjectName, runtime: Runtime) -> String {
     }
 }
 
-fn environment(runtime: Runtime) -> &'static [&'static str] {
-    match runtime {
-        Runtime::Python => &["PYTHONUNBUFFERED=1"],
-        Runtime::Nextjs | Runtime::Node => &["NODE_ENV=production"],
-        Runtime::Custom | Runtime::Static => &[],
+fn process_directory(name: &ProjectName, process: &Process) -> String {
+    match process.directory.as_str() {
+        "" => format!("/home/{name}/app"),
+        super::HOME => format!("/home/{name}"),
+        below => format!("/home/{name}/app/{below}"),
     }
+}
+
+fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> {
+    let usual: &[(&str, &str)] = match runtime {
+        Runtime::Python => &[("PYTHONUNBUFFERED", "1")],
+        Runtime::Nextjs | Runtime::Node => &[("NODE_ENV", "production")],
+        Runtime::Custom | Runtime::Static => &[],
+    };
+    let mut all: BTreeMap<&str, &str> = usual.iter().copied().collect();
+    all.extend(spec.iter().flat_map(|s| &s.environment).map(|(k, v)| (k.as_str(), v.as_str())));
+    all.iter().map(|(key, value)| assignment(key, value)).collect()
+}
+
+/// `KEY=value` as `Environment=` reads it back.
+fn assignment(key: &str, value: &str) -> String {
+    let text = format!("{key}={value}");
+    exec_word(&text, text.clone())
 }
 
 fn default_command(name: &ProjectName, runtime: Runtime) -> Vec<String> {
@@ -110,25 +306,40 @@ fn default_command(name: &ProjectName, runtime: Runtime) -> Vec<String> {
     words
 }
 
+/// A process's command: its program below the release, variables left for systemd to fill in.
+fn process_start(name: &ProjectName, process: &Process) -> String {
+    let mut words = process.command.clone();
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+        && !program.starts_with('/')
+    {
+        *program = format!("/home/{name}/app/{program}");
+    }
+    words.iter().map(|word| exec_word(word, word.clone())).collect::<Vec<_>>().join(" ")
+}
+
 /// Words as systemd reads them back: quoted, with its own `%` and `$` doubled.
 fn exec_start(words: &[String]) -> String {
+    words.iter().map(|word| exec_word(word, word.replace('$', "$$"))).collect::<Vec<_>>().join(" ")
+}
+
+/// `text` as one word, quoted unless the `word` that it stands for is plain.
+fn exec_word(word: &str, text: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+,".contains(c);
-    let quoted = |word: &String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            return word.clone();
+    if !word.is_empty() && word.chars().all(plain) {
+        return text;
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '%' => quoted.push_str("%%"),
+            '\n' => quoted.push_str("\\n"),
+            c => quoted.push(c),
         }
-        let mut text = String::from("\"");
-        for c in word.chars() {
-            match c {
-                '"' | '\\' => text.extend(['\\', c]),
-                '%' | '$' => text.extend([c, c]),
-                c => text.push(c),
-            }
-        }
-        text.push('"');
-        text
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A command line in words, by the quotes that a shell knows. Nothing is expanded.
@@ -200,9 +411,14 @@ mod tests {
     use super::*;
     use crate::projects::tests::shop;
 
+    fn main_unit(project: &Project) -> String {
+        let (config, templates) = (Config::default(), Templates::default());
+        render(project, None, Which::Main, &config, &templates).unwrap()
+    }
+
     #[test]
     fn the_unit_of_a_python_project() {
-        let text = render(&shop(), &Config::default(), &Templates::default()).unwrap();
+        let text = main_unit(&shop());
         insta::assert_snapshot!("unit-python", text);
     }
 
@@ -210,7 +426,7 @@ mod tests {
     fn the_unit_of_a_static_project() {
         let mut project = shop();
         project.runtime = Runtime::Static;
-        let text = render(&project, &Config::default(), &Templates::default()).unwrap();
+        let text = main_unit(&project);
         insta::assert_snapshot!("unit-static", text);
     }
 
@@ -218,7 +434,7 @@ mod tests {
     fn a_command_of_ones_own_is_quoted() {
         let mut project = shop();
         project.start = Some("/usr/bin/x --name 'it is' \"50%\" $HOME".into());
-        let text = render(&project, &Config::default(), &Templates::default()).unwrap();
+        let text = main_unit(&project);
         assert!(
             text.contains("ExecStart=/usr/bin/x --name \"it is\" \"50%%\" \"$$HOME\"\n"),
             "{text}"

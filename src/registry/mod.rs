@@ -4,6 +4,7 @@ mod allotments;
 mod events;
 mod operations;
 mod projects;
+mod releases;
 
 use std::{path::Path, time::Duration};
 
@@ -14,6 +15,7 @@ pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
 pub use events::Event;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
+pub use releases::{Deploy, Live, NewDeploy, Release, ReleaseState};
 
 use crate::error::{Error, Result};
 
@@ -21,7 +23,10 @@ pub const PATH: &str = "/var/lib/hostkit/registry.db";
 
 /// "hkit": tells our database from any other.
 const APPLICATION_ID: i32 = 0x686b_6974;
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("migrations/001-projects.sql"))];
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(include_str!("migrations/001-projects.sql")),
+    M::up(include_str!("migrations/002-releases.sql")),
+];
 
 pub struct Registry {
     db: Connection,

@@ -1,10 +1,14 @@
 //! What is being done: an operation is open from before its first change until after its last.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
-use super::{Allotment, Project, Registry, Wanted, allotments, events, lost, projects};
+use super::{
+    Allotment, Live, Project, Registry, Wanted, allotments, events, lost, projects, releases,
+};
 use crate::{error::Result, names::ProjectName};
 
 /// Where an interrupted operation leads: back to where it began, or on to its end.
@@ -55,6 +59,13 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub enum Change {
     Add(Box<Project>),
+    /// A release of the project answers from now on, and its deploy is done.
+    Live {
+        project: ProjectName,
+        live: Box<Live>,
+        deploy: i64,
+        phases: BTreeMap<String, u64>,
+    },
     Remove(ProjectName),
 }
 
@@ -136,6 +147,9 @@ impl Registry {
             for change in changes {
                 match change {
                     Change::Add(project) => projects::insert(&tx, project)?,
+                    Change::Live { project, live, deploy, phases } => {
+                        releases::go_live(&tx, project, live, *deploy, phases)?;
+                    }
                     Change::Remove(name) => projects::delete(&tx, name)?,
                 }
             }

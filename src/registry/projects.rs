@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Registry, column, lost};
+use super::{Live, Registry, column, lost, releases};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, PublicKey, Runtime},
@@ -27,11 +27,14 @@ pub struct Project {
     pub created_at: Timestamp,
     /// Its removal has begun and will be completed.
     pub deleting: bool,
+    /// What its requests go to, once something is deployed.
+    pub live: Option<Live>,
 }
 
 const COLUMNS: &str = "SELECT p.name, p.runtime, p.uid, p.postgres, p.start, p.created_by, p.created_at, \
     p.deleting, (SELECT port FROM ports WHERE project = p.name AND role = 'web'), \
-    (SELECT number FROM redis_databases WHERE project = p.name) FROM projects p";
+    (SELECT number FROM redis_databases WHERE project = p.name), p.live, r.spec \
+    FROM projects p LEFT JOIN releases r ON r.project = p.name AND r.id = p.live";
 
 impl Registry {
     pub fn projects(&self) -> Result<Vec<Project>> {
@@ -117,7 +120,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         redis: row.get(9)?,
         domains: Vec::new(),
         keys: Vec::new(),
+        live: read_live(row)?,
     })
+}
+
+fn read_live(row: &Row<'_>) -> rusqlite::Result<Option<Live>> {
+    match (row.get::<_, Option<String>>(10)?, row.get::<_, Option<String>>(11)?) {
+        (Some(_), Some(spec)) => {
+            Ok(Some(Live { id: column(row, 10)?, spec: releases::read_spec(&spec, 11)? }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Writes a project's rows; what it was handed is there already, or is written too.
@@ -135,13 +148,20 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
         created_by,
         created_at,
         deleting,
+        live,
     } = project;
     let name = name.as_str();
     tx.execute(
-        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![name, runtime.as_str(), uid, postgres, start, created_by, created_at.to_string(), deleting],
+        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting, live) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            name, runtime.as_str(), uid, postgres, start, created_by, created_at.to_string(), deleting,
+            live.as_ref().map(|live| live.id.as_str())
+        ],
     )?;
+    if let Some(live) = live {
+        releases::insert_live(tx, name, live)?;
+    }
     super::allotments::write(tx, name, *uid, *port, *redis)?;
     for domain in domains {
         tx.execute("INSERT INTO domains VALUES (?1, ?2)", params![domain.as_str(), name])?;

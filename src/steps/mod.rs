@@ -8,6 +8,7 @@ mod database;
 mod dir;
 mod entry;
 mod file;
+mod gate;
 mod gone;
 mod group;
 mod keyspace;
@@ -15,8 +16,11 @@ mod leftovers;
 mod link;
 mod log;
 mod open_files;
+mod reach;
 mod role;
 mod running;
+mod standby;
+mod switch;
 mod trigger;
 mod wall;
 
@@ -30,6 +34,7 @@ pub use database::{Database, NotPublic};
 pub use dir::{Contents, Dir};
 pub use entry::Entry;
 pub use file::{File, Judge, Text};
+pub use gate::Gate;
 pub use gone::Gone;
 pub use group::Group;
 pub use keyspace::{ACL_FILE, Keyspace, hash};
@@ -37,8 +42,11 @@ pub use leftovers::Leftovers;
 pub use link::Link;
 pub use log::Log;
 pub use open_files::OpenFiles;
+pub use reach::Reach;
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service};
+pub use standby::Standby;
+pub use switch::{Switch, Target};
 pub use trigger::{MARK, MARK_PATH, Probe, Trigger};
 pub use wall::{Wall, WallTable};
 
@@ -176,7 +184,7 @@ macro_rules! any_step {
 
 any_step! {
     Account, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, NotPublic, OpenFiles, Role, Running, Service, Wall, WallTable,
+    Log, NotPublic, OpenFiles, Reach, Role, Running, Service, Standby, Wall, WallTable,
 }
 
 impl Step for AnyStep {

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Switch;
 use crate::{
     error::{Error, Result},
     names::Domain,
@@ -22,6 +23,8 @@ pub enum Trigger {
     /// PostgreSQL reads its access rules again.
     PostgresReload,
     RestartUnit(String),
+    /// The processes of a project follow its link to another release.
+    Switch(Box<Switch>),
     /// The kernel takes up the wall's rules.
     WallLoad(PathBuf),
 }
@@ -49,7 +52,19 @@ impl Trigger {
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
             Self::RestartUnit(unit) => format!("{unit} restarts"),
+            Self::Switch(_) => "requests move to the release".into(),
             Self::WallLoad(_) => "the kernel takes up the wall".into(),
+        }
+    }
+
+    /// What has to come before what: units are read before they start, and run before the web
+    /// server sends anybody to them.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::DaemonReload(_) => 0,
+            Self::PostgresReload | Self::RestartUnit(_) | Self::WallLoad(_) => 1,
+            Self::Switch(_) => 2,
+            Self::NginxReload(_) => 3,
         }
     }
 
@@ -70,6 +85,7 @@ impl Trigger {
                 let old = host.nginx_reload()?;
                 wait(host, probe.as_ref(), &old)
             }
+            Self::Switch(switch) => switch.forward(host),
             Self::WallLoad(file) => host.load_wall(file),
             other => other.fire_again(host),
         }
@@ -100,6 +116,7 @@ impl Trigger {
                 host.reset_failed(unit)?;
                 host.unit_job(Verb::Restart, unit)
             }
+            Self::Switch(switch) => switch.back(host),
             Self::WallLoad(file) => {
                 if host.wall()?.is_some() && host.meta(file)?.is_some() {
                     host.load_wall(file)

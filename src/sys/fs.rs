@@ -325,7 +325,7 @@ impl Host {
         }
     }
 
-    fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let below = path.strip_prefix("/").unwrap_or(path);
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! One plain request to this machine's own web server.
+//! One plain request to a port of this machine: its own web server, or an app that has to be up.
 
 use std::{
     io::{Read, Write},
@@ -17,6 +17,7 @@ const LONGEST: u64 = 64 << 10;
 pub struct Answer {
     pub status: u16,
     head: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -30,8 +31,16 @@ impl Answer {
 
 /// Asks port 80 of this machine for a path of a site.
 pub fn get(domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
-    let failed = || format!("could not ask the web server for `http://{domain}{path}`");
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    ask(80, domain, path, limit)
+}
+
+/// Asks a port of this machine for a path, in the name of a domain.
+pub fn ask(port: u16, domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
+    let failed = || match port {
+        80 => format!("could not ask the web server for `http://{domain}{path}`"),
+        port => format!("port {port} does not answer `GET {path}`"),
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, limit).context(failed)?;
     stream.set_read_timeout(Some(limit)).context(failed)?;
     stream.set_write_timeout(Some(limit)).context(failed)?;
@@ -42,10 +51,10 @@ pub fn get(domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
     let mut bytes = Vec::new();
     stream.take(LONGEST).read_to_end(&mut bytes).context(failed)?;
     let text = String::from_utf8_lossy(&bytes);
-    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| {
         Error::failed(failed()).caused_by("it closed the connection without an answer")
     })?;
-    Ok(Answer { status, head })
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }

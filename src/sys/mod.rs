@@ -15,6 +15,7 @@ pub mod signals;
 pub mod sudo;
 pub mod system;
 pub mod systemd;
+mod tree;
 pub mod users;
 pub mod wall;
 

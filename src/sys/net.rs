@@ -27,6 +27,35 @@ fn listener(line: &str) -> Option<(u16, u32)> {
     (state == "0A").then_some((port, uid))
 }
 
+/// How many connections to a port of this machine its owner has not ended yet.
+pub fn connections(port: u16) -> Result<usize> {
+    let mut count = 0;
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(table) {
+            Ok(text) => count += text.lines().skip(1).filter(|l| is_connection(l, port)).count(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).context(|| format!("could not read `{table}`")),
+        }
+    }
+    Ok(count)
+}
+
+/// Established, seen from the side that was connected to; or on its way there: where the owner
+/// does not accept as fast as others come, the kernel lets them try again after a second.
+fn is_connection(line: &str, port: u16) -> bool {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let mut is_port = || {
+        let (_, digits) = words.next()?.rsplit_once(':')?;
+        Some(u16::from_str_radix(digits, 16) == Ok(port))
+    };
+    let (local, remote) = (is_port() == Some(true), is_port() == Some(true));
+    match words.next() {
+        Some("01" | "03") => local,
+        Some("02") => remote,
+        _ => false,
+    }
+}
+
 /// Whether this machine speaks IPv6 at all: nginx can't listen on `[::]` otherwise.
 pub fn has_ipv6() -> bool {
     std::path::Path::new("/proc/net/if_inet6").exists()
@@ -42,5 +71,10 @@ mod tests {
         assert_eq!(listener(line), Some((8001, 20001)));
         assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
         assert_eq!(listener("garbage"), None);
+        assert!(!is_connection(line, 8001));
+        assert!(is_connection(&line.replace(" 0A ", " 01 "), 8001));
+        assert!(!is_connection(&line.replace(" 0A ", " 01 "), 8002));
+        let comes = line.replace("00000000:0000 0A", "0100007F:1F42 02");
+        assert!(is_connection(&comes, 8002) && !is_connection(&comes, 8001));
     }
 }

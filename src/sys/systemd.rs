@@ -89,6 +89,16 @@ impl Unit {
         self.active == "active"
     }
 
+    /// Why it does not run, in words.
+    pub fn why(&self) -> String {
+        match reason("", self) {
+            text if self.restarts > 0 => {
+                format!("{text}; it was started {} times", self.restarts + 1)
+            }
+            text => text,
+        }
+    }
+
     /// Whether systemd has given up on it, or keeps starting it again.
     pub fn is_failing(&self) -> bool {
         self.active == "failed" || (self.active == "activating" && self.sub == "auto-restart")
@@ -258,6 +268,39 @@ impl Host {
         })
     }
 
+    /// Starts a unit that ends by itself and waits for that; `meanwhile` is called every now and
+    /// then, and an error from it stops the unit.
+    pub fn run_to_end(&self, name: &str, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+        let what = format!("run `{name}`");
+        self.effect(&what, || {
+            let ended = self.with_bus(&what, async |bus| {
+                let manager = bus.manager().await?;
+                let mut ends = manager.receive_job_removed().await?;
+                let job = manager.start_unit(name, "replace").await?;
+                loop {
+                    let next = tokio::time::timeout(Duration::from_millis(20), ends.next()).await;
+                    if let Ok(Some(end)) = next {
+                        let args = end.args()?;
+                        if *args.job() == *job {
+                            return Ok(Ok(args.result().to_string()));
+                        }
+                    }
+                    if let Err(error) = meanwhile() {
+                        let _ = manager.stop_unit(name, "replace").await;
+                        return Ok(Err(error));
+                    }
+                }
+            })?;
+            let result = ended?;
+            if result == "done" {
+                return Ok(());
+            }
+            let unit = self.unit(name).unwrap_or_default();
+            self.reset_failed(name)?;
+            Err(Error::failed(format!("could not {what}")).caused_by(reason(&result, &unit)))
+        })
+    }
+
     /// Makes systemd read changed unit files.
     pub fn daemon_reload(&self) -> Result<()> {
         self.effect("make systemd read its units again", || {
@@ -328,6 +371,7 @@ fn reason(result: &str, unit: &Unit) -> String {
         (_, "signal" | "core-dump") => format!("signal {} ended it", unit.exit_status),
         (_, "start-limit-hit") => "it was started too often in too short a time".into(),
         (_, "resources") => "systemd could not open a file that it names, or lacked memory".into(),
+        ("", "success" | "") => "it ended by itself".into(),
         (job, "success" | "") => format!("the job ended as `{job}`"),
         (_, other) => format!("its result is `{other}`"),
     }

@@ -28,6 +28,19 @@ impl Host {
         self.nft("load the wall", &format!("include \"{}\"\n", file.display()))
     }
 
+    /// Lets the web server start no new connection to a port, or lets it again. Those that there
+    /// are go on.
+    pub fn drain(&self, port: u16, on: bool) -> Result<()> {
+        let (word, what) = if on {
+            ("add", "send new requests elsewhere")
+        } else {
+            ("delete", "send new requests here again")
+        };
+        // To delete what is not there is an error, so it is put in first.
+        let element = format!("element inet {TABLE} draining {{ {port} }}\n");
+        self.nft(what, &format!("add {element}{word} {element}"))
+    }
+
     /// Whether one of the wall's sets holds an element; no, too, where there is no wall.
     pub fn wall_holds(&self, set: &str, element: &str) -> Result<bool> {
         let element = format!("{{ {element} }}");

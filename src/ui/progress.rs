@@ -85,6 +85,13 @@ impl Screen {
                 let text = self.part_line(*part, &self.paint.cross(), None);
                 self.end(*part, &text);
             }
+            Progress::Said { line } => {
+                if self.voice.verbose {
+                    self.line(&format!("    {line}"));
+                } else {
+                    self.waiting_for(&self.paint.dim(line));
+                }
+            }
             Progress::Settling { what } => {
                 self.flush();
                 self.waiting_for(what);

@@ -1,5 +1,6 @@
 //! Throw-away servers for tests: booted in seconds, crashed and booted again, gone at the end.
 
+mod load;
 mod snapshot;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use load::Load;
 pub use snapshot::Snapshot;
 
 /// Projects on a server that is ready answer below this domain.

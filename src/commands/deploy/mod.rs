@@ -1,0 +1,359 @@
+//! `hostkit deploy`: a release made from a source, and requests moved to it.
+
+pub mod list;
+pub mod rollback;
+pub mod source;
+pub mod stage;
+pub mod switch;
+pub mod unpack;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use self::{source::Source, stage::Stage};
+use super::{Context, facts};
+use crate::{
+    caller::Caller,
+    config::Wait,
+    error::{Error, Kind, Result},
+    names::{ProjectName, ReleaseId},
+    projects::Recipe,
+    registry::{Live, NewDeploy, Project, Release, ReleaseState},
+    release::Strategy,
+    sys::signals::Changing,
+    ui::elapsed,
+};
+
+/// Deploy a release, without a failed request
+///
+/// Unpacks the source, installs dependencies and builds as the project's own user in a sandbox,
+/// starts the new release beside the old one, and moves requests to it when it answers as it
+/// should. Whatever fails, the old release goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit deploy my-shop --source .
+  hostkit deploy my-shop --archive my-shop.tar.gz
+  tar cz . | ssh my-shop@server hostkit deploy --archive -
+  hostkit deploy my-shop --source . --no-watch")]
+pub struct Args {
+    /// Project to deploy to
+    pub name: String,
+
+    /// Deploy this directory; what `.hostkitignore` or `.gitignore` leave out stays out
+    #[arg(long, value_name = "DIR", conflicts_with = "archive")]
+    source: Option<PathBuf>,
+
+    /// Deploy this archive (tar, tar.gz, tar.zst or zip); `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+
+    /// Leave out the installation of dependencies
+    #[arg(long, overrides_with = "install")]
+    no_install: bool,
+
+    /// Install dependencies (as without this option)
+    #[arg(long, hide = true)]
+    install: bool,
+
+    /// Leave out the build
+    #[arg(long, overrides_with = "build")]
+    no_build: bool,
+
+    /// Build (as without this option)
+    #[arg(long, hide = true)]
+    build: bool,
+
+    /// Leave out migrations that were found
+    #[arg(long)]
+    no_migrate: bool,
+
+    /// Watch the new release for so long, and roll back if it fails
+    #[arg(long, value_name = "TIME", conflicts_with = "no_watch")]
+    watch: Option<Wait>,
+
+    /// Do not watch the new release
+    #[arg(long)]
+    no_watch: bool,
+
+    /// Deploy though the limit of deploys an hour is reached
+    #[arg(long)]
+    override_ratelimit: bool,
+
+    /// Words to find this deploy by: a commit, a reason
+    #[arg(long, value_name = "TEXT")]
+    revision: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Deployed<'a> {
+    deploy: i64,
+    release: &'a ReleaseId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<&'a ReleaseId>,
+    runtime: &'static str,
+    because: &'a str,
+    url: String,
+    phases: &'a BTreeMap<String, u64>,
+    milliseconds: u128,
+}
+
+/// What a deploy is about, once it has begun.
+struct Begun {
+    project: Project,
+    id: ReleaseId,
+    deploy: i64,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    let start = Instant::now();
+    let name: ProjectName = args.name.parse()?;
+    cx.registry()?.project(&name)?;
+    let source = Source::of(args.source.as_deref(), args.archive.as_deref(), cx)?;
+    if args.revision.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(Error::usage("bad_revision", "`--revision` holds a control character"));
+    }
+    let held = cx.take_project(&name, "deploy")?;
+    let project = cx.registry()?.living_project(&name)?;
+    check(args, cx, &project)?;
+    let begun = begin(args, cx, project, &source)?;
+    let mut stage = Stage::new(&begun.project, begun.id.clone());
+    let made = make(args, cx, &begun, &source, &mut stage);
+    let phases = stage.phases.clone();
+    let result = made.and_then(|recipe| {
+        let live = Live { id: begun.id.clone(), spec: recipe.spec.clone() };
+        let watch = watch_for(args, &recipe);
+        let move_to = switch::Move {
+            project: &begun.project,
+            live,
+            verb: "deploy",
+            deploy: begun.deploy,
+            phases,
+        };
+        switch::carry_out(cx, &move_to, watch).map(|phases| (recipe, phases))
+    });
+    let ended = match result {
+        Ok((recipe, phases)) => {
+            switch::prune(cx, &name)?;
+            report(cx, &begun, &recipe, &phases, start);
+            Ok(())
+        }
+        Err(error) => Err(fail(cx, &begun, &stage, error)),
+    };
+    drop(held);
+    ended
+}
+
+/// All that can be refused before anything is made.
+fn check(args: &Args, cx: &mut Context, project: &Project) -> Result<()> {
+    let name = &project.name;
+    stage::check_user(project)?;
+    if let Some(reason) = cx.registry()?.paused(name)? {
+        return Err(Error::conflict("paused", format!("deploys of {name} are paused"))
+            .caused_by(reason)
+            .hint(format!("let them go on: `hostkit resume {name}`")));
+    }
+    let limit = cx.config.deploys.per_hour;
+    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    let recent = cx.registry()?.deploys(name, limit.max(1))?;
+    let count = recent.iter().filter(|d| d.verb == "deploy" && d.started_at > hour_ago).count();
+    if !args.override_ratelimit && limit > 0 && count >= limit as usize {
+        return Err(Error::conflict(
+            "rate_limited",
+            format!("{name} was deployed {count} times within an hour"),
+        )
+        .caused_by(format!("`deploys.per_hour` is {limit}"))
+        .hint("wait, or insist: `--override-ratelimit`"));
+    }
+    facts::check_room(cx)?;
+    facts::check_nginx(&cx.host)
+}
+
+fn begin(args: &Args, cx: &mut Context, project: Project, source: &Source) -> Result<Begun> {
+    let name = project.name.clone();
+    let releases = name.home().join("releases");
+    let taken: Vec<ReleaseId> =
+        cx.host.list(&releases)?.iter().filter_map(|id| id.to_str()?.parse().ok()).collect();
+    let actor = cx.caller.actor();
+    let id = cx.registry()?.next_release(&name, &taken)?;
+    let previous = project.live.as_ref().map(|live| live.id.clone());
+    let deploy = cx.registry()?.begin_deploy(&NewDeploy {
+        project: &name,
+        verb: "deploy",
+        release: &id,
+        previous: previous.as_ref(),
+        source: &source.to_string(),
+        revision: args.revision.as_deref(),
+        actor: &actor,
+    })?;
+    let running = previous.map_or("nothing runs yet".into(), |id| format!("running: {id}"));
+    cx.ui.head(format!("{name}  {source}  ({running})"));
+    Ok(Begun { project, id, deploy })
+}
+
+/// From the source to a release that is complete on the disk.
+fn make(
+    args: &Args,
+    cx: &mut Context,
+    begun: &Begun,
+    source: &Source,
+    stage: &mut Stage<'_>,
+) -> Result<Recipe> {
+    stage.open(cx)?;
+    stage.phase(cx, "fetched", |stage| {
+        let upload = stage::upload_path(&begun.project.name, &begun.id);
+        let size = source.fetch(cx, &upload)?;
+        let changing = Changing::begin();
+        stage.unpack(cx)?;
+        drop(changing);
+        Ok(((), crate::ui::bytes(size)))
+    })?;
+    let _changing = Changing::begin();
+    let mut recipe = stage.recipe(cx)?;
+    tell_recipe(cx, &recipe);
+    check_required(cx, &begun.project, &recipe)?;
+    if args.no_build {
+        recipe.steps.retain(|step| step.phase == crate::projects::Phase::Install);
+    }
+    stage.build(cx, &recipe, !args.no_install)?;
+    settle_public(cx, stage, &mut recipe)?;
+    stage.phase(cx, "release", |stage| {
+        let files = stage.finish(cx, &recipe.spec)?;
+        Ok(((), format!("{}, {files} files", stage.id)))
+    })?;
+    let release = Release {
+        id: begun.id.clone(),
+        state: ReleaseState::Staged,
+        source: source.to_string(),
+        revision: args.revision.clone(),
+        spec: recipe.spec.clone(),
+        made_at: Timestamp::now(),
+    };
+    cx.registry()?.add_release(&begun.project.name, &release)?;
+    stage.publish(cx)?;
+    let before: Vec<_> = recipe
+        .release_processes()
+        .filter(|process| !args.no_migrate || recipe.migrations.as_ref() != Some(*process))
+        .cloned()
+        .collect();
+    for process in &before {
+        stage.prepare(cx, process, &recipe)?;
+    }
+    Ok(recipe)
+}
+
+fn tell_recipe(cx: &Context, recipe: &Recipe) {
+    cx.ui.head(format!("  {} ({})", recipe.runtime, recipe.because));
+    for note in &recipe.notes {
+        cx.ui.note(note.clone());
+    }
+    if recipe.spec.switch.strategy == Strategy::Restart {
+        cx.ui.note("strategy = \"restart\": requests fail while it restarts");
+    }
+}
+
+/// Variables that the manifest asks for, before anything is built without them.
+fn check_required(cx: &Context, project: &Project, recipe: &Recipe) -> Result<()> {
+    let text = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
+    let env = crate::envfile::EnvFile::parse(&text)?;
+    let missing: Vec<_> =
+        recipe.required.iter().filter(|(key, _)| env.get(key).is_none()).collect();
+    let Some((key, why)) = missing.first() else { return Ok(()) };
+    let all: Vec<String> = missing.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+    Err(Error::usage("variable_missing", format!("{key} is not set"))
+        .caused_by(format!("the manifest requires it: {why}\n{}", all.join("\n")).trim().to_owned())
+        .hint(format!("set it in {}, then deploy again", project.name.env_file().display())))
+}
+
+/// What nginx serves of a static site, where only the build shows it.
+fn settle_public(cx: &Context, stage: &Stage<'_>, recipe: &mut Recipe) -> Result<()> {
+    if recipe.spec.public.is_some() || recipe.public_candidates.is_empty() {
+        return Ok(());
+    }
+    for candidate in &recipe.public_candidates {
+        if stage.holds(cx, &format!("{candidate}/index.html"))? {
+            recipe.spec.public = Some(candidate.clone());
+            return Ok(());
+        }
+    }
+    Err(Error::failed("the build made no site")
+        .coded("no_site")
+        .caused_by(format!(
+            "none of these has an index.html: {}",
+            recipe.public_candidates.join(", ")
+        ))
+        .hint("say in hostkit.toml what it makes: [project] public = \"…\""))
+}
+
+fn watch_for(args: &Args, recipe: &Recipe) -> u64 {
+    match (args.no_watch, args.watch) {
+        (true, _) => 0,
+        (false, Some(wait)) => wait.0.as_secs(),
+        (false, None) => recipe.spec.switch.watch,
+    }
+}
+
+/// Writes down that it came to nothing, and pauses deploys after too many of those.
+fn fail(cx: &mut Context, begun: &Begun, stage: &Stage<'_>, mut error: Error) -> Error {
+    let name = &begun.project.name;
+    let text = error.to_string();
+    let mut write = || -> Result<()> {
+        stage::sweep(cx, name)?;
+        let pause_after = cx.config.deploys.pause_after;
+        let registry = cx.registry()?;
+        registry.fail_release(name, &begun.id)?;
+        registry.fail_deploy(begun.deploy, &text, &stage.phases)?;
+        let last = registry.deploys(name, pause_after.max(1))?;
+        let all_failed =
+            last.len() == pause_after as usize && last.iter().all(|d| d.outcome == "failed");
+        if pause_after > 0 && all_failed && !matches!(error.kind, Kind::Interrupted(_)) {
+            registry.pause(name, Some(&format!("the last {pause_after} failed")))?;
+        }
+        Ok(())
+    };
+    if let Err(more) = write() {
+        cx.ui.note(format!("and: {more}"));
+    }
+    if !matches!(error.kind, Kind::Usage | Kind::Interrupted(_)) || error.code == "bad_archive" {
+        let log = format!("the whole log: `hostkit deploys {name} --log {}`", begun.deploy);
+        let goes_on = match &begun.project.live {
+            Some(live) => format!("{name} still serves {}", live.id),
+            None => format!("{name} serves nothing yet"),
+        };
+        let hint = error.hint.take().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        error = error.hint(format!("{hint}{log}\n{goes_on}"));
+    }
+    let _ = cx.record(Some(name), "deploy", Err(Error::failed(text)));
+    error
+}
+
+fn report(
+    cx: &Context,
+    begun: &Begun,
+    recipe: &Recipe,
+    phases: &BTreeMap<String, u64>,
+    start: Instant,
+) {
+    let name = &begun.project.name;
+    let url = cx.config.base_domain.below(name).map_or(String::new(), |d| format!("http://{d}"));
+    let data = Deployed {
+        deploy: begun.deploy,
+        release: &begun.id,
+        previous: begun.project.live.as_ref().map(|live| &live.id),
+        runtime: recipe.runtime.as_str(),
+        because: &recipe.because,
+        url: url.clone(),
+        phases,
+        milliseconds: start.elapsed().as_millis(),
+    };
+    let next = format!("Next:  hostkit status {name}  ·  hostkit rollback {name}\n");
+    let text = format!("\n{} is live after {}:  {url}\n", begun.id, elapsed(start.elapsed()));
+    let text = if cx.ui.voice.quiet { format!("{}\n", begun.id) } else { text + &next };
+    cx.ui.result("deploy", Some(name.as_str()), &data, &text);
+}
+
+/// What a project's own user may not name: a path that root would open.
+pub(super) fn is_trusted(caller: &Caller) -> bool {
+    matches!(caller, Caller::Root | Caller::Operator { .. })
+}

@@ -1,0 +1,118 @@
+//! Where a release comes from.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use super::is_trusted;
+use crate::{
+    archive::{self, Limits},
+    commands::Context,
+    config::Size,
+    error::{Context as _, Error, Kind, Result},
+    sys::Owner,
+};
+
+pub enum Source {
+    Directory(PathBuf),
+    Archive(PathBuf),
+    Stdin,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) | Self::Archive(path) => write!(f, "{}", path.display()),
+            Self::Stdin => f.write_str("upload"),
+        }
+    }
+}
+
+impl Source {
+    pub fn of(dir: Option<&Path>, archive: Option<&Path>, cx: &Context) -> Result<Self> {
+        let source = match (dir, archive) {
+            (_, Some(archive)) if archive == Path::new("-") => return Ok(Self::Stdin),
+            (Some(dir), _) => Self::Directory(cx.started_in.join(dir)),
+            (_, Some(archive)) => Self::Archive(cx.started_in.join(archive)),
+            (None, None) => {
+                return Err(Error::usage("no_source", "nothing says what to deploy").hint(
+                    "`--source DIR`, `--archive FILE`, or `--archive -` for standard input",
+                ));
+            }
+        };
+        if !is_trusted(&cx.caller) {
+            return Err(Error::new(
+                Kind::Forbidden,
+                "forbidden",
+                "a path on the server is not yours to name",
+            )
+            .caused_by("root would open it")
+            .hint("send it instead: `tar cz . | hostkit deploy --archive -`"));
+        }
+        source.check().map(|()| source)
+    }
+
+    fn check(&self) -> Result<()> {
+        let (path, is_right) = match self {
+            Self::Directory(path) => (path, path.is_dir()),
+            Self::Archive(path) => (path, path.is_file()),
+            Self::Stdin => return Ok(()),
+        };
+        if is_right {
+            return Ok(());
+        }
+        let what = if matches!(self, Self::Directory(_)) { "directory" } else { "file" };
+        Err(Error::usage("no_source", format!("there is no {what} `{}`", path.display())))
+    }
+
+    /// Puts it, as one archive, where root alone may look; says how long it is.
+    pub fn fetch(&self, cx: &Context, upload: &Path) -> Result<u64> {
+        let failed = || format!("could not write `{}`", upload.display());
+        if let Some(dir) = upload.parent() {
+            cx.host.make_dir(dir, Owner::ROOT, 0o700)?;
+        }
+        cx.host.write(upload, b"", Owner::ROOT, 0o600)?;
+        let mut file = File::options().write(true).open(upload).context(failed)?;
+        let longest = cx.config.deploys.upload;
+        match self {
+            Self::Directory(dir) => {
+                archive::pack(dir, std::io::BufWriter::new(&file), &Limits::default())?;
+            }
+            Self::Archive(path) => {
+                let archive =
+                    File::open(path).context(|| format!("could not read `{}`", path.display()))?;
+                copy(archive, &mut file, longest)?;
+            }
+            Self::Stdin => {
+                copy(std::io::stdin().lock(), &mut file, longest)?;
+            }
+        }
+        let size = file.metadata().context(failed)?.len();
+        if size == 0 {
+            return Err(Error::usage("no_source", "the archive is empty")
+                .caused_by("nothing came on standard input")
+                .hint("`tar cz . | hostkit deploy NAME --archive -`"));
+        }
+        Ok(size)
+    }
+}
+
+fn copy(mut from: impl Read, to: &mut File, longest: Size) -> Result<u64> {
+    let mut part = vec![0; 256 << 10];
+    let mut total: u64 = 0;
+    loop {
+        let n = from.read(&mut part).context(|| "could not read the archive".into())?;
+        if n == 0 {
+            return Ok(total);
+        }
+        total += n as u64;
+        if total > longest.0 {
+            return Err(Error::usage("too_long", "the archive is too long")
+                .caused_by(format!("`deploys.upload` is {longest}")));
+        }
+        to.write_all(&part[..n]).context(|| "could not keep the archive".into())?;
+    }
+}

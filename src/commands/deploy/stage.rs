@@ -1,0 +1,428 @@
+//! A release before it is one: unpacked, built and made final where nothing else reaches it.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    commands::Context,
+    config::Size,
+    error::{Error, Kind, Result},
+    names::{ProjectName, ReleaseId},
+    plan::{Part, Progress},
+    projects::{self, BuildUnit, MANIFEST, Recipe, Tools, Tree, WANTED_TEXTS},
+    registry::Project,
+    release::{Process, Spec},
+    sys::{Owner, signals, systemd::Verb, users},
+};
+
+/// Logs of builds, and uploads until they are unpacked. Root alone may look.
+pub const DEPLOYS: &str = "/var/lib/hostkit/deploys";
+
+const HOSTKIT: &str = "/usr/bin/hostkit";
+
+/// A release on its way.
+pub struct Stage<'a> {
+    pub project: &'a Project,
+    pub id: ReleaseId,
+    /// How long each phase took, in milliseconds.
+    pub phases: BTreeMap<String, u64>,
+    parts: Vec<Part>,
+    steps: usize,
+}
+
+fn staging(name: &ProjectName) -> PathBuf {
+    name.home().join("releases/.staging")
+}
+
+pub fn upload_path(name: &ProjectName, id: &ReleaseId) -> PathBuf {
+    Path::new(DEPLOYS).join(name.as_str()).join(format!("{id}.upload"))
+}
+
+pub fn log_path(name: &ProjectName, id: &str) -> PathBuf {
+    Path::new(DEPLOYS).join(name.as_str()).join(format!("{id}.log"))
+}
+
+/// Takes away what an interrupted deploy left. Whoever holds the project's lock may.
+pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
+    let staging = staging(name);
+    if cx.host.meta(&staging)?.is_none() {
+        return Ok(());
+    }
+    for (unit, is) in cx.host.units(&format!("hostkit-{name}-build-*.service"))? {
+        if is.active != "inactive" && is.active != "failed" {
+            cx.host.unit_job(Verb::Stop, &unit)?;
+        }
+        cx.host.reset_failed(&unit)?;
+        cx.host.remove_file(Path::new(&format!("/run/systemd/system/{unit}")))?;
+    }
+    // What was to become a release holds an empty place until it is complete.
+    for id in cx.host.list(&staging)? {
+        cx.host.remove_empty_dir(&name.home().join("releases").join(&id))?;
+    }
+    for file in cx.host.list(&Path::new(DEPLOYS).join(name.as_str()))? {
+        if file.to_string_lossy().ends_with(".upload") {
+            cx.host.remove_file(&Path::new(DEPLOYS).join(name.as_str()).join(file))?;
+        }
+    }
+    cx.host.remove_tree(&staging)
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(project: &'a Project, id: ReleaseId) -> Self {
+        Self { project, id, phases: BTreeMap::new(), parts: Vec::new(), steps: 0 }
+    }
+
+    fn name(&self) -> &ProjectName {
+        &self.project.name
+    }
+
+    fn dir(&self) -> PathBuf {
+        staging(self.name()).join(self.id.as_str())
+    }
+
+    pub fn release_dir(&self) -> PathBuf {
+        self.name().home().join("releases").join(self.id.as_str())
+    }
+
+    /// Makes the place, and the one that it will have.
+    pub fn open(&self, cx: &Context) -> Result<()> {
+        let user = Owner::new(self.project.uid, self.project.uid);
+        cx.host.make_dir(&staging(self.name()), Owner::ROOT, 0o700)?;
+        cx.host.make_dir(&self.dir(), user, 0o750)?;
+        cx.host.make_dir(&self.release_dir(), Owner::new(0, self.project.uid), 0o750)
+    }
+
+    /// Times a phase and tells of it.
+    pub fn phase<T>(
+        &mut self,
+        cx: &Context,
+        title: &str,
+        work: impl FnOnce(&mut Self) -> Result<(T, String)>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let tell = cx.ui.listener();
+        let part = Part { title: title.to_owned(), detail: String::new() };
+        self.parts = vec![part];
+        cx.ui.parts(&self.parts);
+        tell(Progress::Started { part: 0 });
+        let done = work(self);
+        let took = start.elapsed();
+        self.phases.insert(title.to_owned(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        match done {
+            Ok((value, detail)) => {
+                cx.ui.parts(&[Part { title: title.to_owned(), detail }]);
+                tell(Progress::Done { part: 0, took });
+                Ok(value)
+            }
+            Err(error) => {
+                tell(Progress::Failed { part: 0 });
+                Err(error)
+            }
+        }
+    }
+
+    /// The upload, unpacked by the project's own user.
+    pub fn unpack(&mut self, cx: &Context) -> Result<()> {
+        let upload = upload_path(self.name(), &self.id);
+        let command = [HOSTKIT.to_owned(), "unpack".into()];
+        let unit = Unit {
+            title: "unpack",
+            command: &command,
+            environment: &[],
+            directory: "",
+            input: Some(upload.display().to_string()),
+            is_staged: true,
+            seconds: 900,
+            memory: 512 << 20,
+        };
+        self.run(cx, &unit)?;
+        cx.host.remove_file(&upload)
+    }
+
+    /// Whether the tree has a file of that name.
+    pub fn holds(&self, cx: &Context, path: &str) -> Result<bool> {
+        Ok(cx.host.meta(&self.dir().join(path))?.is_some())
+    }
+
+    /// What the tree is, and how it is built.
+    pub fn recipe(&self, cx: &Context) -> Result<Recipe> {
+        let dir = self.dir();
+        let paths = cx.host.list_tree(&dir, 3)?.into_iter().collect();
+        let mut tree = Tree { paths, ..Tree::default() };
+        for name in WANTED_TEXTS.iter().filter(|name| tree.paths.contains(**name)) {
+            if let Some(text) = cx.host.read_text(&dir.join(name))? {
+                tree.texts.insert((*name).to_owned(), text);
+            }
+        }
+        let manifest = match cx.host.read_text(&dir.join(MANIFEST))? {
+            Some(text) => Some(projects::parse_manifest(&text)?),
+            None => None,
+        };
+        let project = self.project;
+        // The runtime that a project has by default is no choice of anybody's.
+        let asked = Some(project.runtime)
+            .filter(|r| *r != crate::names::Runtime::Python || project.start.is_some());
+        let asked = asked.filter(|_| project.live.is_none());
+        let start = project.start.as_deref();
+        projects::recipe(&tree, manifest.as_ref(), asked, start, self.name(), tools())
+    }
+
+    /// Runs the steps of a build; says how many there were.
+    pub fn build(&mut self, cx: &Context, recipe: &Recipe, install: bool) -> Result<usize> {
+        for step in &recipe.steps {
+            if let Some(missing) = step.needs.iter().find(|program| !is_installed(program)) {
+                return Err(Error::not_ready("program_missing", format!("`{missing}` is missing"))
+                    .caused_by(format!("`{}` needs it", step.title))
+                    .hint(format!("install it on the server: `apt-get install {missing}`")));
+            }
+        }
+        let mut count = 0;
+        for step in &recipe.steps {
+            if !install && step.phase == projects::Phase::Install {
+                continue;
+            }
+            let title = step.title.clone();
+            let command = self.absolute(&step.command);
+            self.phase(cx, &title, |stage| {
+                let unit = Unit {
+                    title: "build",
+                    command: &command,
+                    environment: &step.environment,
+                    directory: "",
+                    input: None,
+                    is_staged: true,
+                    seconds: recipe.timeout,
+                    memory: recipe.memory,
+                };
+                stage.run(cx, &unit)?;
+                Ok(((), String::new()))
+            })?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Runs what has to run once before requests move: migrations, and steps of the manifest's.
+    pub fn prepare(&mut self, cx: &Context, process: &Process, recipe: &Recipe) -> Result<()> {
+        let command = self.absolute(&process.command);
+        let environment: Vec<(String, String)> =
+            recipe.spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.phase(cx, &process.name, |stage| {
+            let unit = Unit {
+                title: "prepare",
+                command: &command,
+                environment: &environment,
+                directory: &process.directory,
+                input: None,
+                is_staged: false,
+                seconds: recipe.timeout,
+                memory: recipe.memory,
+            };
+            stage.run(cx, &unit)?;
+            Ok(((), command.join(" ")))
+        })
+    }
+
+    fn absolute(&self, command: &[String]) -> Vec<String> {
+        let mut words = command.to_vec();
+        if let Some(program) = words.first_mut()
+            && program.contains('/')
+            && !program.starts_with('/')
+        {
+            *program = self.release_dir().join(&*program).display().to_string();
+        }
+        words
+    }
+
+    /// Makes the tree final and gives it its name: from then on it is a release.
+    pub fn finish(&mut self, cx: &Context, spec: &Spec) -> Result<u64> {
+        let dir = self.dir();
+        let counted = cx.host.freeze(&dir, self.project.uid)?;
+        let shown = Owner::new(0, self.project.uid);
+        for shared in &spec.shared {
+            self.share(cx, shared)?;
+        }
+        if spec.public.is_some() {
+            cx.host.allow(&dir, "www-data", "rX", true)?;
+        }
+        let text = projects::release_file(&self.id);
+        cx.host.write(&dir.join(".release"), text.as_bytes(), shown, 0o640)?;
+        let spec = serde_json::to_vec(spec)
+            .map_err(|e| Error::failed("could not record a release").caused_by(e))?;
+        cx.host.write(&dir.join(".complete"), &spec, shown, 0o640)?;
+        Ok(counted.files)
+    }
+
+    pub fn publish(&self, cx: &Context) -> Result<()> {
+        cx.host.rename(&self.dir(), &self.release_dir())?;
+        cx.host.remove_tree(&staging(self.name()))
+    }
+
+    /// A directory that outlives the release; it is made by the project's own user.
+    fn share(&self, cx: &Context, shared: &str) -> Result<()> {
+        let target = self.name().home().join("shared").join(shared);
+        let owner = Owner::new(self.project.uid, self.project.uid);
+        let mkdir =
+            crate::sys::Cmd::new("/usr/bin/mkdir").args(["-p", "--"]).arg(&target).user(owner);
+        cx.host.run(&mkdir, &format!("make `{}`", target.display()))?.success()?;
+        let at = self.dir().join(shared);
+        cx.host.remove_tree(&at)?;
+        if let Some(parent) = at.parent() {
+            let mut missing = Vec::new();
+            let mut dir = parent;
+            while cx.host.meta(dir)?.is_none() {
+                missing.push(dir.to_owned());
+                let Some(above) = dir.parent() else { break };
+                dir = above;
+            }
+            for dir in missing.iter().rev() {
+                cx.host.make_dir(dir, Owner::new(0, self.project.uid), 0o750)?;
+            }
+        }
+        cx.host.replace_link(&at, &target)
+    }
+
+    /// Runs one command as the project's user, in a unit of its own, and shows what it says.
+    fn run(&mut self, cx: &Context, what: &Unit<'_>) -> Result<()> {
+        self.steps += 1;
+        let unit = format!("hostkit-{}-build-{}-{}.service", self.name(), self.id, self.steps);
+        let log = log_path(self.name(), self.id.as_str());
+        let text = projects::build_unit(
+            &BuildUnit {
+                project: self.project,
+                release: &self.id,
+                title: what.title,
+                command: what.command,
+                environment: what.environment,
+                directory: what.directory,
+                staging: what.is_staged.then(|| self.dir().display().to_string()),
+                input: what.input.clone(),
+                log: log.display().to_string(),
+                seconds: what.seconds,
+                memory: Size(what.memory),
+            },
+            &cx.config,
+            &cx.templates()?,
+        )?;
+        let file = PathBuf::from(format!("/run/systemd/system/{unit}"));
+        cx.host.write(&file, text.as_bytes(), Owner::ROOT, 0o644)?;
+        let mut tail = Tail::new(log);
+        let tell = cx.ui.listener();
+        let mut shown = Instant::now();
+        let ran = cx.host.run_to_end(&unit, || {
+            if shown.elapsed() > Duration::from_millis(100) {
+                shown = Instant::now();
+                for line in tail.lines() {
+                    tell(Progress::Said { line });
+                }
+            }
+            signals::check()
+        });
+        cx.host.remove_file(&file)?;
+        ran.map_err(|error| failed(what, error, tail))
+    }
+}
+
+/// One command of a build.
+struct Unit<'a> {
+    title: &'a str,
+    command: &'a [String],
+    environment: &'a [(String, String)],
+    directory: &'a str,
+    input: Option<String>,
+    is_staged: bool,
+    seconds: u64,
+    memory: u64,
+}
+
+fn failed(what: &Unit<'_>, error: Error, mut tail: Tail) -> Error {
+    if matches!(error.kind, Kind::Interrupted(_)) {
+        return error;
+    }
+    let _ = tail.lines();
+    let why = error.cause.unwrap_or(error.message);
+    if what.title == "unpack" {
+        return Error::usage("bad_archive", "the source can't be unpacked")
+            .caused_by(tail.last(3, "error: ").unwrap_or(why))
+            .hint("nothing was changed; mend the source and deploy again");
+    }
+    let said = tail.last(20, "").map(|text| format!("\n{text}")).unwrap_or_default();
+    Error::failed(format!("`{}` failed", what.command.join(" ")))
+        .coded("build_failed")
+        .caused_by(format!("{why}{said}"))
+}
+
+/// Follows a log from where it ends now.
+struct Tail {
+    path: PathBuf,
+    at: u64,
+    rest: String,
+    last: Vec<String>,
+}
+
+impl Tail {
+    fn new(path: PathBuf) -> Self {
+        let at = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        Self { path, at, rest: String::new(), last: Vec::new() }
+    }
+
+    /// Lines that came since the last call.
+    fn lines(&mut self) -> Vec<String> {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.at))?;
+            file.take(1 << 20).read_to_end(&mut bytes)
+        });
+        self.at += read.unwrap_or(0) as u64;
+        self.rest.push_str(&String::from_utf8_lossy(&bytes));
+        let Some(end) = self.rest.rfind('\n') else { return Vec::new() };
+        let text: String = self.rest.drain(..=end).collect();
+        let lines: Vec<String> = text.lines().map(plain).filter(|l| !l.trim().is_empty()).collect();
+        self.last.extend(lines.iter().cloned());
+        let surplus = self.last.len().saturating_sub(40);
+        self.last.drain(..surplus);
+        lines
+    }
+
+    fn last(&self, count: usize, without: &str) -> Option<String> {
+        let from = self.last.len().saturating_sub(count);
+        let lines: Vec<&str> =
+            self.last[from..].iter().map(|line| line.trim_start_matches(without)).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+/// A line without what could move a terminal's cursor.
+fn plain(line: &str) -> String {
+    let line = line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default();
+    let line = console::strip_ansi_codes(line);
+    line.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+}
+
+fn tools() -> Tools {
+    Tools {
+        composer: is_installed("composer"),
+        corepack: is_installed("corepack"),
+        poetry: is_installed("poetry"),
+        uv: is_installed("uv"),
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    ["/usr/bin", "/usr/local/bin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists())
+}
+
+/// Whether the project's user is there, as the build needs it.
+pub fn check_user(project: &Project) -> Result<()> {
+    match users::find(project.name.as_str())? {
+        Some(user) if user.owner.uid == project.uid => Ok(()),
+        _ => {
+            Err(Error::not_ready("user_missing", format!("the user `{}` is missing", project.name))
+                .hint(format!("`hostkit repair {}` makes it again", project.name)))
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What a source tree is, how it is built, and what of it runs.
+
+mod migrations;
+mod node;
+mod package;
+mod procfile;
+mod python;
+mod runtime;
+mod site;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    manifest::{Install, Manifest, Migrate, printable},
+    unit::split_command,
+};
+use crate::{
+    error::{Error, Result},
+    names::{ProjectName, Runtime},
+    release::{Kind, Process, Spec},
+};
+use package::Package;
+
+/// A process's `directory` that is no directory of the release: the project's home.
+///
+/// There `app` is the link to the release, so that `python -m app` runs its `__main__.py`. No
+/// manifest can say it.
+pub const HOME: &str = "^";
+
+/// Files whose text tells what a tree is; none of them is large.
+pub const WANTED_TEXTS: &[&str] = &[
+    "Procfile",
+    "manage.py",
+    "next.config.js",
+    "next.config.mjs",
+    "next.config.ts",
+    "package.json",
+    "pyproject.toml",
+    "requirements.txt",
+];
+
+const TIMEOUT: u64 = 15 * 60;
+const MEMORY: u64 = 1500 << 20;
+
+/// A source tree, as far as it is looked at. Its owner may be anybody.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// Files, relative to the top, not deeper than three levels.
+    pub paths: BTreeSet<String>,
+    /// The texts of [`WANTED_TEXTS`] that are there.
+    pub texts: BTreeMap<String, String>,
+}
+
+/// Programs of the server that may be missing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tools {
+    pub composer: bool,
+    pub corepack: bool,
+    pub poetry: bool,
+    pub uv: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recipe {
+    pub runtime: Runtime,
+    /// What told the runtime: `requirements.txt`.
+    pub because: String,
+    pub steps: Vec<BuildStep>,
+    /// Migrations that were found. Those of a manifest are processes of the spec.
+    pub migrations: Option<Process>,
+    pub spec: Spec,
+    /// Directories of which the build makes one, for a static site whose `public` is open yet.
+    pub public_candidates: Vec<String>,
+    /// Seconds that all steps may take.
+    pub timeout: u64,
+    /// Bytes that each may use.
+    pub memory: u64,
+    /// Variables that `.env` has to have, and what they are for.
+    pub required: BTreeMap<String, String>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
+/// One command of the build, run in the release by the project's user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BuildStep {
+    pub title: String,
+    /// A program with a `/` that is no absolute path lies below the release. Nothing is expanded.
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub phase: Phase,
+    /// Programs that the server has to have.
+    pub needs: Vec<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Brings in what others wrote.
+    Install,
+    /// Makes the release of it.
+    Build,
+}
+
+impl Recipe {
+    /// What runs once a deploy before requests move, in order.
+    pub fn release_processes(&self) -> impl Iterator<Item = &Process> {
+        let own = self.spec.processes.iter().filter(|process| process.kind == Kind::Release);
+        own.chain(&self.migrations)
+    }
+}
+
+impl BuildStep {
+    fn new(phase: Phase, title: &str, command: &[&str]) -> Self {
+        Self {
+            title: title.into(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            environment: Vec::new(),
+            phase,
+            needs: Vec::new(),
+        }
+    }
+
+    fn with(mut self, variables: &[(&str, &str)]) -> Self {
+        let owned = variables.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
+        self.environment.extend(owned);
+        self
+    }
+
+    fn needing(mut self, program: &'static str) -> Self {
+        self.needs.push(program);
+        self
+    }
+}
+
+impl Tree {
+    fn has(&self, path: &str) -> bool {
+        self.paths.contains(path)
+    }
+
+    fn has_below(&self, dir: &str) -> bool {
+        let dir = format!("{dir}/");
+        self.paths.range(dir.clone()..).next().is_some_and(|path| path.starts_with(&dir))
+    }
+
+    fn text(&self, path: &str) -> &str {
+        self.texts.get(path).map_or("", |text| text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+}
+
+/// What is asked of a tree.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    tree: &'a Tree,
+    manifest: &'a Manifest,
+    own_start: Option<&'a str>,
+    project: &'a ProjectName,
+    tools: Tools,
+}
+
+impl Asked<'_> {
+    fn manifest_web(&self) -> Option<&Process> {
+        self.manifest.processes.iter().find(|process| process.kind == Kind::Web)
+    }
+
+    /// Whether somebody said how it starts.
+    fn has_start(&self) -> bool {
+        self.own_start.is_some() || self.manifest_web().is_some()
+    }
+
+    fn cache(&self, name: &str) -> String {
+        format!("/home/{}/.cache/{name}", self.project)
+    }
+}
+
+/// What a runtime finds in a tree by itself.
+#[derive(Default)]
+struct Found {
+    steps: Vec<BuildStep>,
+    start: Option<Start>,
+    migrations: Option<Process>,
+    environment: BTreeMap<String, String>,
+    public: Option<String>,
+    public_candidates: Vec<String>,
+    notes: Vec<String>,
+}
+
+struct Start {
+    command: Vec<String>,
+    directory: &'static str,
+}
+
+impl Start {
+    fn new(command: &[&str]) -> Self {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        Self { command, directory: "" }
+    }
+}
+
+/// What a tree is, how it is built, and what of it runs.
+///
+/// `asked` is the runtime that somebody chose for the project, and nothing where it was the
+/// default; `own_start` the command that it was given.
+pub fn recipe(
+    tree: &Tree,
+    manifest: Option<&Manifest>,
+    asked: Option<Runtime>,
+    own_start: Option<&str>,
+    project: &ProjectName,
+    tools: Tools,
+) -> Result<Recipe> {
+    let empty = Manifest::default();
+    let manifest = manifest.unwrap_or(&empty);
+    let this = Asked { tree, manifest, own_start, project, tools };
+    let (runtime, because) = runtime::decide(&this, asked)?;
+    let package = match runtime {
+        Runtime::Nextjs | Runtime::Node | Runtime::Static => Package::of(tree)?,
+        Runtime::Custom | Runtime::Python => Package::default(),
+    };
+    let mut found = match runtime {
+        Runtime::Custom => Found::default(),
+        Runtime::Nextjs => node::next(&this, &package),
+        Runtime::Node => node::plain(&this, &package),
+        Runtime::Python => python::find(&this),
+        Runtime::Static => site::find(&this, &package),
+    };
+    let processes = processes(&this, runtime, &mut found)?;
+    let steps = steps(manifest, found.steps);
+    let replaced =
+        processes.iter().any(|process| process.kind == Kind::Release || process.name == "migrate");
+    let runs = !replaced && manifest.migrate == Migrate::Detected;
+    found.environment.extend(manifest.environment.clone());
+    Ok(Recipe {
+        runtime,
+        because,
+        steps,
+        migrations: found.migrations.filter(|_| runs),
+        spec: Spec {
+            runtime,
+            processes,
+            public: found.public,
+            shared: manifest.shared.clone(),
+            environment: found.environment,
+            switch: manifest.switch.clone(),
+        },
+        public_candidates: found.public_candidates,
+        timeout: manifest.build.timeout.unwrap_or(TIMEOUT),
+        memory: manifest.build.memory.unwrap_or(MEMORY),
+        required: manifest.required.clone(),
+        notes: found.notes,
+    })
+}
+
+/// The manifest's steps instead of those of the build; what installs stays, if it may.
+fn steps(manifest: &Manifest, mut found: Vec<BuildStep>) -> Vec<BuildStep> {
+    if manifest.build.install == Install::Nothing {
+        found.retain(|step| step.phase != Phase::Install);
+    }
+    let Some(own) = &manifest.build.steps else { return found };
+    found.retain(|step| step.phase == Phase::Install);
+    let named = |step: &String| {
+        let first = step.lines().next().unwrap_or_default();
+        BuildStep::new(Phase::Build, &printable(first), &["/bin/sh", "-c", step])
+    };
+    found.extend(own.iter().map(named));
+    found
+}
+
+/// `web` first: the manifest's, the project's own, or the one that was found.
+fn processes(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Result<Vec<Process>> {
+    let mut processes = this.manifest.processes.clone();
+    for process in &mut processes {
+        in_full(&mut process.command, runtime);
+    }
+    if runtime == Runtime::Static || this.manifest_web().is_some() {
+        return Ok(processes);
+    }
+    let start = match (this.own_start, found.start.take()) {
+        (Some(line), _) => Start {
+            // No variable is expanded in what was given as it is.
+            command: split_command(line)?.iter().map(|word| word.replace('$', "$$")).collect(),
+            directory: if runtime == Runtime::Python { HOME } else { "" },
+        },
+        (None, Some(start)) => start,
+        (None, None) => return Err(no_start(this, runtime)),
+    };
+    let web = Process {
+        name: "web".into(),
+        command: start.command,
+        directory: start.directory.into(),
+        kind: Kind::Web,
+        health: None,
+    };
+    processes.insert(0, web);
+    Ok(processes)
+}
+
+fn no_start(this: &Asked<'_>, runtime: Runtime) -> Error {
+    let (cause, command) = match runtime {
+        Runtime::Custom => ("a custom project says so itself", "bin/server --port $PORT"),
+        _ => (
+            "`package.json` has no `start` script, and there is no index.js, server.js or app.js",
+            "/usr/bin/node server.js",
+        ),
+    };
+    Error::usage("start_unknown", format!("nothing says how `{}` starts", this.project))
+        .caused_by(cause)
+        .hint(format!("write into hostkit.toml:\n[process.web]\ncommand = \"{command}\""))
+}
+
+/// Programs of the system; other bare names are those that the project installed.
+const SYSTEM: &[&str] =
+    &["bash", "env", "java", "node", "npm", "npx", "perl", "php", "python3", "ruby", "sh"];
+
+/// Gives a bare program its path.
+fn in_full(command: &mut [String], runtime: Runtime) {
+    let Some(program) = command.first_mut().filter(|program| !program.contains('/')) else {
+        return;
+    };
+    let is_system = SYSTEM.contains(&program.as_str());
+    *program = match runtime {
+        Runtime::Python if !is_system || program == "python3" => format!("venv/bin/{program}"),
+        Runtime::Nextjs | Runtime::Node if !is_system => format!("node_modules/.bin/{program}"),
+        _ => format!("/usr/bin/{program}"),
+    };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Python: a virtual environment of each release, and what starts in it.
+
+use std::collections::BTreeSet;
+
+use toml::Value;
+
+use super::{Asked, BuildStep, Found, HOME, Phase, Start, Tree, migrations, procfile};
+use crate::names::Runtime;
+
+pub(super) fn find(this: &Asked<'_>) -> Found {
+    let needs = Needs::of(this.tree);
+    let mut found = Found::default();
+    install(this, &needs, &mut found);
+    if !this.has_start() {
+        found.start = Some(start(this, &needs, &mut found));
+    }
+    migrations::of_python(this.tree, &needs, &mut found);
+    found
+}
+
+/// What a tree depends on, by the names that the package index knows.
+pub(super) struct Needs {
+    names: BTreeSet<String>,
+    pyproject: toml::Table,
+}
+
+impl Needs {
+    fn of(tree: &Tree) -> Self {
+        let pyproject: toml::Table = tree.text("pyproject.toml").parse().unwrap_or_default();
+        let mut names = BTreeSet::new();
+        for line in tree.text("requirements.txt").lines() {
+            add(&mut names, line);
+        }
+        let project = pyproject.get("project").and_then(|p| p.get("dependencies"));
+        for line in project.and_then(Value::as_array).into_iter().flatten() {
+            add(&mut names, line.as_str().unwrap_or_default());
+        }
+        let poetry = pyproject.get("tool").and_then(|tool| tool.get("poetry"));
+        let list = poetry.and_then(|p| p.get("dependencies")).and_then(Value::as_table);
+        for (name, value) in list.into_iter().flatten() {
+            let extras = value.get("extras").map(Value::to_string).unwrap_or_default();
+            add(&mut names, &format!("{name}{extras}").replace('"', ""));
+        }
+        Self { names, pyproject }
+    }
+
+    pub(super) fn name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether pip can install the tree itself.
+    fn is_package(&self) -> bool {
+        ["project", "build-system"].iter().any(|key| self.pyproject.contains_key(*key))
+            || self.is_poetry()
+    }
+
+    fn is_poetry(&self) -> bool {
+        self.pyproject.get("tool").and_then(|tool| tool.get("poetry")).is_some()
+    }
+}
+
+/// Adds the name of a requirement such as `fastapi[standard]>=0.110 ; python_version > "3.8"`.
+fn add(names: &mut BTreeSet<String>, line: &str) {
+    let line = line.trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let end = line.find(|c| !is_name(c)).unwrap_or(line.len());
+    if end == 0 || line.starts_with('-') {
+        return;
+    }
+    let name = line[..end].to_ascii_lowercase().replace(['_', '.'], "-");
+    let extras = line[end..].trim_start();
+    let extras = extras.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    if name == "fastapi" && extras.is_some_and(|(e, _)| e.contains("standard") || e.contains("all"))
+    {
+        names.insert("uvicorn".into());
+    }
+    names.insert(name);
+}
+
+fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
+    let Asked { tree, tools, .. } = this;
+    let step = |title: &str, command: &[&str]| BuildStep::new(Phase::Install, title, command);
+    if tree.has("uv.lock") && tree.has("pyproject.toml") {
+        if tools.uv {
+            let uv = ["/usr/bin/env", "uv", "sync", "--frozen", "--no-dev"];
+            found.steps.push(step("dependencies", &uv).needing("uv").with(&[
+                ("UV_PROJECT_ENVIRONMENT", "venv"),
+                ("UV_LINK_MODE", "copy"),
+                ("UV_CACHE_DIR", &this.cache("uv")),
+                ("UV_COMPILE_BYTECODE", "1"),
+                ("UV_PYTHON_DOWNLOADS", "never"),
+            ]));
+            return;
+        }
+        found.notes.push("uv is not installed here, so the versions in uv.lock don't hold".into());
+    } else if tree.has("poetry.lock") && needs.is_poetry() {
+        if tools.poetry {
+            let poetry = [
+                "/usr/bin/env",
+                "poetry",
+                "install",
+                "--only",
+                "main",
+                "--no-root",
+                "--no-interaction",
+            ];
+            found.steps.push(step("dependencies", &poetry).needing("poetry").with(&[
+                ("POETRY_VIRTUALENVS_CREATE", "true"),
+                ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
+                ("POETRY_CACHE_DIR", &this.cache("pypoetry")),
+            ]));
+            // Poetry's own place for it is not where the unit looks.
+            found.steps.push(step("venv", &["/bin/ln", "-sfn", ".venv", "venv"]));
+            return;
+        }
+        let note = "poetry is not installed here, so the versions in poetry.lock don't hold";
+        found.notes.push(note.into());
+    }
+    found.steps.push(step("venv", &["/usr/bin/python3", "-m", "venv", "venv"]).needing("python3"));
+    let what: &[&str] = if tree.has("requirements.txt") {
+        &["--requirement", "requirements.txt"]
+    } else if tree.has("pyproject.toml") && needs.is_package() {
+        &["."]
+    } else {
+        found.notes.push("nothing names dependencies, so none are installed".into());
+        return;
+    };
+    let pip =
+        ["venv/bin/python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"];
+    let command: Vec<&str> = pip.iter().chain(what).copied().collect();
+    let cache = this.cache("pip");
+    found.steps.push(step("dependencies", &command).with(&[("PIP_CACHE_DIR", &cache)]));
+}
+
+/// The contract first (`python -m app`), then what frameworks are known for.
+fn start(this: &Asked<'_>, needs: &Needs, found: &mut Found) -> Start {
+    let tree = this.tree;
+    let classic = Start { directory: HOME, ..Start::new(&["venv/bin/python", "-m", "app"]) };
+    if tree.has("__main__.py") {
+        return classic;
+    }
+    if let Some(start) = procfile::start(this, Runtime::Python, found) {
+        return start;
+    }
+    if ["app/__main__.py", "app.py"].iter().any(|path| tree.has(path)) {
+        return Start::new(&["venv/bin/python", "-m", "app"]);
+    }
+    if let Some(start) = django(tree, needs) {
+        return start;
+    }
+    let uvicorn = |module: &str| {
+        let server = "venv/bin/uvicorn";
+        Start::new(&[server, module, "--host", "127.0.0.1", "--port", "$PORT"])
+    };
+    match (tree.has("main.py"), tree.has("app/main.py"), needs.name("uvicorn")) {
+        (true, _, true) => return uvicorn("main:app"),
+        (_, true, true) => return uvicorn("app.main:app"),
+        (true, _, false) => return Start::new(&["venv/bin/python", "main.py"]),
+        _ => {}
+    }
+    if tree.has("app/__init__.py") {
+        return Start::new(&["venv/bin/python", "-m", "app"]);
+    }
+    found.notes.push(
+        "nothing says how it starts, so it is `python -m app`, which wants a `__main__.py`: \
+         `[process.web]` in hostkit.toml says another way"
+            .into(),
+    );
+    classic
+}
+
+/// Django by the server that it depends on.
+fn django(tree: &Tree, needs: &Needs) -> Option<Start> {
+    if !tree.has("manage.py") {
+        return None;
+    }
+    let module = |file: &str| {
+        let end = format!("/{file}.py");
+        let at_second = |path: &&String| path.ends_with(&end) && path.matches('/').count() == 1;
+        let path = tree.paths.iter().find(at_second)?;
+        let package = path.strip_suffix(&end)?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        package.chars().all(is_name).then(|| format!("{package}.{file}:application"))
+    };
+    match (module("wsgi"), module("asgi")) {
+        (Some(wsgi), _) if needs.name("gunicorn") => {
+            Some(Start::new(&["venv/bin/gunicorn", &wsgi, "--bind", "127.0.0.1:${PORT}"]))
+        }
+        (_, Some(asgi)) if needs.name("uvicorn") => {
+            let server = "venv/bin/uvicorn";
+            Some(Start::new(&[server, &asgi, "--host", "127.0.0.1", "--port", "$PORT"]))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,175 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const FULL: &str = r#"
+[project]
+runtime = "python"
+shared = ["uploads", "./var/data/"]
+
+[build]
+steps = ["npm ci", "npm run build && ls"]
+install = true
+timeout = "15m"
+memory = "1500M"
+
+[deploy]
+strategy = "restart"
+watch = 0
+drain = "10s"
+timeout = "2m"
+migrate = false
+
+[process.web]
+command = "venv/bin/uvicorn main:app --host 127.0.0.1 --port $PORT"
+directory = "backend"
+health = { path = "/health", status = 200, body = "ok" }
+
+[process.worker]
+command = "venv/bin/celery -A tasks worker"
+
+[process.cleanup]
+command = "venv/bin/python -m app.cleanup"
+schedule = "@daily"
+
+[env]
+LOG_LEVEL = "info"
+[env.required]
+ACCESS_CODE = "typed into the login page"
+"#;
+
+#[test]
+fn a_manifest_says_all_this() {
+    insta::assert_debug_snapshot!("manifest", parse_manifest(FULL).unwrap());
+}
+
+#[test]
+fn an_empty_manifest_says_nothing() {
+    assert_eq!(parse_manifest("").unwrap(), Manifest::default());
+    assert_eq!(parse_manifest("\u{feff}[project]\n").unwrap(), Manifest::default());
+}
+
+#[test]
+fn an_error_names_its_place_and_the_nearest_key() {
+    let error = parse_manifest("[build]\nsteps = []\n  stpes = []\n").unwrap_err();
+    assert_eq!(error.kind.exit_code(), 2);
+    assert_eq!(error.code, "bad_manifest");
+    assert_eq!(error.message, "`hostkit.toml` can't be used: line 3, column 3");
+    assert_eq!(error.cause.as_deref(), Some("there is no key `build.stpes`"));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `build.steps`?"));
+}
+
+#[test]
+fn what_is_wrong_is_told() {
+    for (text, cause, hint) in [
+        ("[projct]\n", "there is no key `projct`", "did you mean `project`?"),
+        ("[wholly]\n", "there is no key `wholly`", "there are build, deploy, env"),
+        ("[project]\nname = 1\n", "there is no key `project.name`", "`[project]` knows public,"),
+        ("project = 1\n", "`project` wants a table, not a number", ""),
+        (
+            "[project]\nruntime = \"pyton\"\n",
+            "`runtime` can't be `pyton`",
+            "did you mean `python`?",
+        ),
+        ("[project]\nruntime = \"php\"\n", "`runtime` can't be `php`", "there are custom, nextjs"),
+        ("[project]\nshared = \"a\"\n", "`project.shared` wants a list, not a text", ""),
+        ("[project]\nshared = [1]\n", "`project.shared` wants a list of texts", ""),
+        ("[project]\nshared = [\"../x\"]\n", "`../x` is no path below the release", ""),
+        ("[project]\nshared = [\"a//b\"]\n", "`a//b` is no path below the release", ""),
+        ("[project]\nshared = [\"a\", \"a/\"]\n", "`a/` is shared twice", ""),
+        ("[project]\nshared = [\"a/b\", \"a\"]\n", "`a` lies in another", ""),
+        ("[project]\nshared = [\".complete\"]\n", "`.complete` belongs to each release", ""),
+        ("[project]\nshared = [\".\"]\n", "`.` belongs to each release", ""),
+        ("[project]\npublic = \"/etc\"\n", "`/etc` is no path below the release", ""),
+        ("[project]\npublic = \"a; b\"\n", "`a; b` is no path below the release", ""),
+        ("[project]\npublic = \"^\"\n", "`^` is no path below the release", ""),
+        ("[build]\nsteps = [\" \"]\n", "it is no command of a shell", ""),
+        ("[build]\nsteps = [\"a\\u001b[2J\"]\n", "it is no command of a shell", ""),
+        ("[build]\nsteps = [\"a\\u0000\"]\n", "`build.steps` holds a zero byte", ""),
+        ("[build]\nmemory = \"1M\"\n", "`build.memory` wants 64M to 64G", ""),
+        ("[build]\nmemory = \"lots\"\n", "`lots` is no size like `512M`", ""),
+        ("[build]\ntimeout = \"1d2x\"\n", "`1d2x` is no length of time", ""),
+        ("[build]\ntimeout = 0\n", "wants whole seconds from 1 to 21600", ""),
+        ("[build]\ninstall = \"no\"\n", "`build.install` wants true or false, not a text", ""),
+        ("[deploy]\nwatch = \"500ms\"\n", "wants whole seconds from 0 to 3600", ""),
+        ("[deploy]\nwatch = -1\n", "`deploy.watch` is less than nothing", ""),
+        ("[deploy]\nstrategy = \"restrt\"\n", "can't be `restrt`", "did you mean `restart`?"),
+        ("[env]\nLD_PRELOAD = \"x\"\n", "it would change which code the process runs", ""),
+        ("[env]\n\"A B\" = \"x\"\n", "a key has letters, digits and _", ""),
+        ("[env]\nA = 5\n", "`env.A` wants a text, not a number", "put it in quotes: \"5\""),
+        ("[env]\nA = \"\\u0000\"\n", "`env.A` holds a zero byte", ""),
+        ("[env]\nPORT = \"80\"\n", "hostkit sets `PORT`", ""),
+        ("[env]\nA = \"1\"\n[env.required]\nA = \"b\"\n", "`A` is required, so", ""),
+        ("[env.required]\nA = \"b\\nc\"\n", "`env.required.A` wants one line", ""),
+        ("a = \n", "", "it is TOML"),
+        ("a = 1\na = 2\n", "duplicate key", "it is TOML"),
+    ] {
+        let error = parse_manifest(text).unwrap_err();
+        assert_eq!(error.code, "bad_manifest", "{text}");
+        assert!(error.message.contains("line "), "{text}: {error}");
+        assert!(error.cause.as_ref().unwrap().contains(cause), "{text}: {error}");
+        assert!(
+            error.hint.as_deref().unwrap_or_default().contains(hint),
+            "{text}: {:?}",
+            error.hint
+        );
+    }
+}
+
+#[test]
+fn routes_come_later() {
+    for table in ["routes", "services", "expose"] {
+        let error = parse_manifest(&format!("[project]\n[{table}]\nx = 1\n")).unwrap_err();
+        assert_eq!((error.code, error.kind.exit_code()), ("not_yet", 2));
+        assert!(error.cause.unwrap().contains("this version has no routes yet"));
+    }
+}
+
+#[test]
+fn a_key_of_a_strangers_moves_no_cursor() {
+    let error = parse_manifest("\"\\u001b[2J\" = 1\n").unwrap_err();
+    assert_eq!(error.cause.as_deref(), Some("there is no key `\\u{1b}[2J`"));
+}
+
+#[test]
+fn a_manifest_has_an_end() {
+    let error = parse_manifest(&"#".repeat(LONGEST + 1)).unwrap_err();
+    assert_eq!(error.cause.as_deref(), Some("it has 65537 bytes, and 65536 are the most"));
+    assert!(parse_manifest(&"#".repeat(LONGEST)).is_ok());
+}
+
+#[test]
+fn depth_is_no_weapon() {
+    for text in [
+        format!("a = {}", "[".repeat(60_000)),
+        format!("a = {}", "{a=".repeat(20_000)),
+        format!("{}a = 1", "a.".repeat(30_000)),
+        format!("[{}a]", "a.".repeat(30_000)),
+    ] {
+        assert!(parse_manifest(&text).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}|[\\[\\]a-z=\"'{}., \n0-9\\\\#]{0,120}") {
+        let _ = parse_manifest(&text);
+    }
+
+    #[test]
+    fn no_change_of_a_manifest_panics(
+        at in 0..FULL.len(),
+        length in 0..40_usize,
+        put in "\\PC{0,8}|[\\[\\]=\"'{},.\n0-9-]{0,8}",
+    ) {
+        let end = (at + length).min(FULL.len());
+        let text = format!("{}{put}{}", &FULL[..at], &FULL[end..]);
+        if let Ok(manifest) = parse_manifest(&text) {
+            for process in &manifest.processes {
+                prop_assert!(!process.command.is_empty());
+                prop_assert!(!process.directory.contains(".."));
+            }
+            prop_assert!(manifest.shared.iter().all(|path| !path.starts_with('/')));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! From one release to another: the steps, and what has to be up afterwards.
+
+use super::{Facts, Maker, Passwords, process_unit, site, standby_env, unit};
+use crate::{
+    config::Config,
+    error::Result,
+    names::ReleaseId,
+    plan::{Ground, Lane, Plan},
+    registry::{Live, Project, port_of},
+    release::{Kind, Spec, Strategy},
+    steps::{Gate, Gone, Link, Standby, Switch, Target, Trigger},
+    templates::Templates,
+};
+
+/// What a switch goes from, besides the project as it shall be.
+pub struct From<'a> {
+    pub old: Option<&'a Live>,
+    /// Whether the main process runs: what stands still needs no standby.
+    pub is_up: bool,
+}
+
+/// The plan that moves requests to the release that `project` says is live.
+pub fn switch_plan(
+    project: &Project,
+    live: &Live,
+    from: &From<'_>,
+    facts: &Facts,
+    config: &Config,
+    templates: &Templates,
+) -> Result<Plan> {
+    let passwords = Passwords::none();
+    let maker = Maker { project, facts, passwords: &passwords, config, templates };
+    let switch = Trigger::Switch(Box::new(switch(project, live, from, config)?));
+    let mut plan = Plan::new(Ground::Known);
+    if let Trigger::Switch(switch) = &switch
+        && let (Some((unit, environment, port)), Some(gate), Some(old)) =
+            (&switch.standby, &switch.new.gate, from.old)
+    {
+        plan.part("standby healthy", format!(":{port}"));
+        let which = unit::Which::Standby(&live.id, &old.id);
+        let standby = Standby {
+            unit: unit.clone(),
+            text: unit::render(project, Some(&live.spec), which, config, templates)?,
+            environment: (environment.clone(), format!("PORT={port}\n")),
+            port: *port,
+            gate: gate.clone(),
+        };
+        plan.notifying(Lane::Files, standby, [switch_of(switch)]);
+    }
+    maker.unit(&mut plan)?;
+    for unit in from.old.map(|old| retired(project, &old.spec, &live.spec)).unwrap_or_default() {
+        for path in [
+            format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
+            format!("/etc/systemd/system/timers.target.wants/{unit}"),
+            format!("/etc/systemd/system/{unit}"),
+        ] {
+            let reload = [Trigger::DaemonReload(unit.clone())];
+            plan.notifying(Lane::Files, Gone { path: path.into() }, reload);
+        }
+    }
+    maker.reach(&mut plan);
+    plan.part("switched", format!("to {}", live.id));
+    let link =
+        Link { at: project.name.home().join("app"), to: format!("releases/{}", live.id).into() };
+    plan.notifying(Lane::Files, link, [switch]);
+    maker.site(&mut plan)?;
+    Ok(plan)
+}
+
+fn switch_of(switch: &Switch) -> Trigger {
+    Trigger::Switch(Box::new(switch.clone()))
+}
+
+fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> Result<Switch> {
+    let name = &project.name;
+    let new = target(project, live, config)?;
+    let old =
+        from.old.filter(|_| from.is_up).map(|old| target(project, old, config)).transpose()?;
+    let with_standby = live.spec.switch.strategy == Strategy::Standby
+        && new.gate.is_some()
+        && old.as_ref().is_some_and(|old| old.gate.is_some());
+    Ok(Switch {
+        unit: name.unit(),
+        port: project.port,
+        standby: with_standby.then(|| {
+            let port = port_of(project.port, "standby");
+            (process_unit(name, "next"), standby_env(name).into(), port)
+        }),
+        drain: live.spec.switch.drain,
+        new,
+        old,
+    })
+}
+
+fn target(project: &Project, live: &Live, config: &Config) -> Result<Target> {
+    let spec = &live.spec;
+    let domains = site::domains(project, config)?;
+    let gate = spec.web().map(|web| Gate {
+        domain: domains[0].clone(),
+        health: web.health.clone(),
+        timeout: web.health.as_ref().map_or(spec.switch.timeout, |health| health.timeout),
+    });
+    Ok(Target {
+        release: live.id.clone(),
+        gate,
+        workers: spec.workers().map(|w| process_unit(&project.name, &w.name)).collect(),
+        timers: timers(project, spec),
+    })
+}
+
+fn timers(project: &Project, spec: &Spec) -> Vec<String> {
+    let scheduled = spec.processes.iter().filter(|p| matches!(p.kind, Kind::Scheduled(_)));
+    scheduled.map(|process| unit::timer_unit(&project.name, &process.name)).collect()
+}
+
+/// Units of the old release that the new one does not have.
+fn retired(project: &Project, old: &Spec, new: &Spec) -> Vec<String> {
+    let units = |spec: &Spec| -> Vec<String> {
+        let of = |p: &crate::release::Process| match p.kind {
+            Kind::Worker => vec![process_unit(&project.name, &p.name)],
+            Kind::Scheduled(_) => {
+                vec![unit::timer_unit(&project.name, &p.name), process_unit(&project.name, &p.name)]
+            }
+            Kind::Release | Kind::Web => Vec::new(),
+        };
+        spec.processes.iter().flat_map(of).collect()
+    };
+    let kept = units(new);
+    units(old).into_iter().filter(|unit| !kept.contains(unit)).collect()
+}
+
+/// Text of the file by which a process learns of which release it is.
+pub fn release_file(id: &ReleaseId) -> String {
+    format!("HOSTKIT_RELEASE={id}\n")
+}

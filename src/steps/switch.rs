@@ -1,0 +1,176 @@
+//! Requests move from one release to another, and back.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    gate::{Gate, failure, refused},
+    standby,
+};
+use crate::{
+    error::Result,
+    names::ReleaseId,
+    sys::{Host, net, signals, systemd::Verb},
+};
+
+/// After the link to the release was swapped: the processes follow it.
+///
+/// While the main process restarts, the web server's new connections go to the standby. Nothing
+/// is cut off that began before: what is connected has `drain` seconds to end by itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Switch {
+    pub unit: String,
+    pub port: u16,
+    /// Where one was started: its unit, its variables, its port.
+    pub standby: Option<(String, PathBuf, u16)>,
+    pub drain: u64,
+    pub new: Target,
+    /// What runs now, if anything does.
+    pub old: Option<Target>,
+}
+
+/// A release, and how to tell that its processes are up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Target {
+    pub release: ReleaseId,
+    /// A static site answers by itself.
+    pub gate: Option<Gate>,
+    pub workers: Vec<String>,
+    pub timers: Vec<String>,
+}
+
+impl Target {
+    /// Units besides the main one.
+    fn others(&self) -> impl Iterator<Item = &String> {
+        self.workers.iter().chain(&self.timers)
+    }
+}
+
+/// How long what has no port is watched: long enough for what can't work to fail.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A request that was refused by the main process may take so long until it comes to the standby.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
+
+impl Switch {
+    /// Moves on to the new release.
+    pub(super) fn forward(&self, host: &Host) -> Result<()> {
+        self.restart(host, &self.new)?;
+        self.come_up(host, &self.new)?;
+        for unit in self.old.iter().flat_map(Target::others) {
+            if !self.new.others().any(|kept| kept == unit) {
+                stop(host, unit)?;
+            }
+        }
+        self.release_standby(host)
+    }
+
+    /// Back to the old one, if the main process has left it.
+    pub(super) fn back(&self, host: &Host) -> Result<()> {
+        let Some(old) = &self.old else {
+            self.stop_all(host, &self.new)?;
+            return self.release_standby(host);
+        };
+        if !self.runs(host, old)? {
+            for unit in self.new.others().filter(|unit| !old.others().any(|kept| kept == *unit)) {
+                stop(host, unit)?;
+            }
+            for timer in &old.timers {
+                host.unit_job(Verb::Start, timer)?;
+            }
+            self.restart(host, old)?;
+            // It was good before; if it is not now, the standby of the new one won't help either.
+            let _ = self.come_up(host, old);
+        }
+        self.release_standby(host)
+    }
+
+    /// Whether the main process runs that release.
+    fn runs(&self, host: &Host, target: &Target) -> Result<bool> {
+        let unit = host.unit(&self.unit)?;
+        if unit.main_pid == 0 {
+            return Ok(unit.is_active() && target.gate.is_none());
+        }
+        let environ = std::fs::read(format!("/proc/{}/environ", unit.main_pid)).unwrap_or_default();
+        let wanted = format!("HOSTKIT_RELEASE={}", target.release);
+        Ok(environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes()))
+    }
+
+    fn restart(&self, host: &Host, target: &Target) -> Result<()> {
+        if self.standby.is_some() {
+            host.drain(self.port, true)?;
+            self.wait_for_end(self.port, Duration::from_millis(5));
+        }
+        for unit in target.workers.iter().chain([&self.unit]) {
+            host.reset_failed(unit)?;
+        }
+        host.unit_job(Verb::Restart, &self.unit)
+            .map_err(|e| refused(e.cause.unwrap_or(e.message)))?;
+        for worker in &target.workers {
+            host.unit_job(Verb::Restart, worker)
+                .map_err(|e| refused(format!("{worker}: {}", e.cause.unwrap_or(e.message))))?;
+        }
+        Ok(())
+    }
+
+    fn come_up(&self, host: &Host, target: &Target) -> Result<()> {
+        let start = Instant::now();
+        if let Some(gate) = &target.gate {
+            gate.wait(host, &self.unit, self.port)?;
+        }
+        loop {
+            for worker in &target.workers {
+                if let Some(why) = failure(host, worker)? {
+                    return Err(refused(format!("{worker}: {why}")));
+                }
+            }
+            if target.workers.is_empty() || start.elapsed() > SETTLED {
+                return Ok(());
+            }
+            signals::check()?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Sends requests to the main process again, and takes the standby down when it is idle.
+    fn release_standby(&self, host: &Host) -> Result<()> {
+        let Some((unit, environment, port)) = &self.standby else { return Ok(()) };
+        if host.has_wall()? {
+            host.drain(self.port, false)?;
+        }
+        if host.unit(unit)?.is_active() {
+            self.wait_for_end(*port, ON_THE_WAY);
+        }
+        standby::take_down(host, unit, environment)
+    }
+
+    /// Waits until nobody has been connected for `quiet`, or their time is over.
+    fn wait_for_end(&self, port: u16, quiet: Duration) {
+        let limit = Duration::from_secs(self.drain) + quiet;
+        let start = Instant::now();
+        let mut idle_since = start;
+        while idle_since.elapsed() <= quiet && start.elapsed() < limit && signals::check().is_ok() {
+            match net::connections(port) {
+                Ok(0) => {}
+                Ok(_) => idle_since = Instant::now(),
+                Err(_) => return,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stop_all(&self, host: &Host, target: &Target) -> Result<()> {
+        target.others().chain([&self.unit]).try_for_each(|unit| stop(host, unit))
+    }
+}
+
+fn stop(host: &Host, unit: &str) -> Result<()> {
+    if !matches!(host.unit(unit)?.active.as_str(), "inactive" | "failed") {
+        host.unit_job(Verb::Stop, unit)?;
+    }
+    host.reset_failed(unit)
+}

@@ -1,0 +1,177 @@
+//! A tree that a project's own programs have made becomes root's, and what is in it final.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
+    io::Errno,
+};
+
+use super::{Cmd, Host, Owner};
+use crate::error::{Context, Result};
+
+/// Deeper than any tree that was unpacked or built in earnest.
+const DEEPEST: usize = 128;
+
+/// What a tree holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counted {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Host {
+    /// Gives a tree to root and lets a group read it: no link is followed, no name outside of it
+    /// shares a file with it any more, and all of it is on the disk.
+    ///
+    /// Nobody else may reach the tree meanwhile.
+    pub fn freeze(&self, path: &Path, group: u32) -> Result<Counted> {
+        let what = format!("make `{}` final", path.display());
+        let failed = || format!("could not {what}");
+        self.effect(&what, || {
+            let dir = self.open_dir(path).context(failed)?;
+            let owner = Owner::new(0, group);
+            let mut counted = Counted::default();
+            freeze(&dir, owner, 0, &mut counted).context(failed)?;
+            own(&dir, owner, 0o750).context(failed)?;
+            rustix::fs::syncfs(&dir).context(failed)?;
+            Ok(counted)
+        })
+    }
+
+    /// Lets a user read a tree besides its owner, and only reach what is not told to be read.
+    pub fn allow(&self, path: &Path, user: &str, rights: &str, deep: bool) -> Result<()> {
+        let mut setfacl = Cmd::new("/usr/bin/setfacl");
+        if deep {
+            setfacl = setfacl.args(["-R", "-P"]);
+        }
+        let setfacl = setfacl.args(["-m", &format!("u:{user}:{rights}"), "--"]).arg(path);
+        let what = format!("let `{user}` read `{}`", path.display());
+        self.run(&setfacl, &what)?.success().map(|_| ())
+    }
+
+    pub fn disallow(&self, path: &Path, user: &str) -> Result<()> {
+        let setfacl =
+            Cmd::new("/usr/bin/setfacl").args(["-x", &format!("u:{user}"), "--"]).arg(path);
+        let what = format!("keep `{user}` out of `{}`", path.display());
+        self.run(&setfacl, &what)?.success().map(|_| ())
+    }
+
+    /// Regular files below a directory, by their names relative to it, down to a depth.
+    pub fn list_tree(&self, path: &Path, depth: usize) -> Result<Vec<String>> {
+        let failed = || format!("could not list `{}`", path.display());
+        let dir = self.open_dir(path).context(failed)?;
+        let mut found = Vec::new();
+        list(&dir, "", depth, &mut found).context(failed)?;
+        Ok(found)
+    }
+}
+
+fn entries(dir: &OwnedFd) -> Result<Vec<(CString, Stat)>, Errno> {
+    let mut all = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let name = entry?.file_name().to_owned();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let stat = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        all.push((name, stat));
+    }
+    Ok(all)
+}
+
+fn descend(dir: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+fn freeze(dir: &OwnedFd, owner: Owner, depth: usize, counted: &mut Counted) -> std::io::Result<()> {
+    if depth > DEEPEST {
+        return Err(std::io::Error::other("its directories are nested too deep"));
+    }
+    for (name, stat) in entries(dir)? {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let below = descend(dir, &name)?;
+                freeze(&below, owner, depth + 1, counted)?;
+                own(&below, owner, 0o750)?;
+            }
+            FileType::RegularFile => {
+                let mode = if stat.st_mode & 0o100 == 0 { 0o640 } else { 0o750 };
+                freeze_file(dir, &name, &stat, owner, mode)?;
+                counted.files += 1;
+                counted.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            FileType::Symlink => chown(dir, &name, owner)?,
+            // Nothing to deploy: a pipe or a socket that a build left.
+            _ => rustix::fs::unlinkat(dir, &name, AtFlags::empty())?,
+        }
+    }
+    Ok(())
+}
+
+/// A file with another name somewhere is copied: that name would go on being its owner's.
+fn freeze_file(
+    dir: &OwnedFd,
+    name: &CString,
+    stat: &Stat,
+    owner: Owner,
+    mode: u32,
+) -> std::io::Result<()> {
+    if stat.st_nlink > 1 {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut old = File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
+        // What is not the project's own was linked to from outside, and is not ours to copy.
+        if old.metadata().map(|m| std::os::unix::fs::MetadataExt::uid(&m))? != stat.st_uid
+            || (stat.st_uid != owner.gid && stat.st_uid != 0)
+        {
+            return Err(std::io::Error::other("it holds a hard link to a file of somebody else"));
+        }
+        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut new = File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))?);
+        std::io::copy(&mut old, &mut new)?;
+        return own(&new, owner, mode);
+    }
+    chown(dir, name, owner)?;
+    rustix::fs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    Ok(())
+}
+
+fn chown(dir: &OwnedFd, name: &CString, owner: Owner) -> std::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+fn own(fd: impl AsFd, owner: Owner, mode: u32) -> std::io::Result<()> {
+    rustix::fs::fchown(&fd, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+    Ok(())
+}
+
+fn list(dir: &OwnedFd, prefix: &str, depth: usize, found: &mut Vec<String>) -> Result<(), Errno> {
+    for (name, stat) in entries(dir)? {
+        let Ok(name_text) = name.to_str() else { continue };
+        let path =
+            if prefix.is_empty() { name_text.to_owned() } else { format!("{prefix}/{name_text}") };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => found.push(path),
+            FileType::Directory
+                if depth > 1 && name_text != "node_modules" && name_text != ".git" =>
+            {
+                list(&descend(dir, &name)?, &path, depth - 1, found)?;
+            }
+            _ => {}
+        }
+        if found.len() > 50_000 {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! Deploys and rollbacks: no request fails, and whatever goes wrong leaves the old release.
+
+use crate::vps::{BASE_DOMAIN, Load, Vps};
+
+/// Tells its version, by threads and with no graceful end: what a deploy must cope with.
+const APP: &str = r#"
+import http.server, os, sys, time
+START
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = b"VERSION"
+        status = 200
+        HANDLE
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+    def log_message(self, *args):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+Server((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+const MANIFEST: &str = r#"
+[project]
+runtime = "custom"
+[process.web]
+command = "/usr/bin/python3 server.py"
+"#;
+
+fn app(version: &str, start: &str, handle: &str) -> String {
+    APP.replace("VERSION", version).replace("START", start).replace("HANDLE", handle)
+}
+
+struct Shop {
+    vps: Vps,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let vps = Vps::ready();
+        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
+        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
+        vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+        Self { vps }
+    }
+
+    /// Puts a tree where `--source /root/NAME` finds it.
+    fn tree(&self, name: &str, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            self.vps.write(&format!("/root/{name}/{path}"), text);
+        }
+    }
+
+    fn version(&self, version: &str) {
+        let server = app(version, "", "pass");
+        self.tree(version, &[("server.py", &server), ("hostkit.toml", MANIFEST)]);
+    }
+
+    fn serves(&self) -> String {
+        let answer = self.vps.get(&format!("shop.{BASE_DOMAIN}"), "/").unwrap();
+        format!("{} {}", answer.status, answer.body)
+    }
+
+    fn deploy(&self, version: &str) -> String {
+        let line = format!("deploy shop --source /root/{version} --no-watch --quiet");
+        self.vps.hostkit(&line).succeeds().trim().to_owned()
+    }
+}
+
+#[test]
+fn ten_deploys_and_ten_rollbacks_fail_no_request() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.version("two");
+    shop.deploy("one");
+    assert_eq!(shop.serves(), "200 one");
+    let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 8);
+    for n in 0..10 {
+        let version = ["two", "one"][n % 2];
+        shop.deploy(version);
+        assert_eq!(shop.serves(), format!("200 {version}"));
+        shop.vps.hostkit("rollback shop --quiet").succeeds();
+        assert_eq!(shop.serves(), format!("200 {}", ["one", "two"][n % 2]));
+        // Forward again, so that the next rollback has somewhere to go.
+        let back = shop.vps.hostkit("releases shop --json").data();
+        let newest = back[0]["id"].as_str().unwrap();
+        shop.vps.hostkit(&format!("rollback shop --to {newest} --quiet")).succeeds();
+    }
+    load.end().assert_none_failed(3000);
+    shop.vps.hostkit("drift shop").succeeds();
+    // Nothing is left of standbys and builds, and old releases are pruned.
+    let left = shop.vps.sh(
+        "ls /run/systemd/system | grep hostkit-shop; ls /run/hostkit/next; ls -A /home/shop/releases/.staging; \
+         nft list set inet hostkit draining | grep elements; systemctl list-units --all 'hostkit-shop-*' --no-legend",
+    );
+    assert_eq!(left.stdout, "", "{left}");
+    let releases = shop.vps.hostkit("releases shop --json").data();
+    assert!(releases.as_array().unwrap().len() <= 6, "{releases}");
+}
+
+#[test]
+fn rollback_repeats_and_can_itself_be_rolled_back() {
+    let shop = Shop::open();
+    let ids: Vec<String> = ["one", "two", "three"]
+        .iter()
+        .map(|version| {
+            shop.version(version);
+            shop.deploy(version)
+        })
+        .collect();
+    for (line, serves) in [
+        ("rollback shop", "200 two"),
+        ("rollback shop", "200 one"),
+        (&format!("rollback shop --to {}", ids[2]), "200 three"),
+        ("rollback shop --dry-run", "200 three"),
+    ] {
+        shop.vps.hostkit(line).succeeds();
+        assert_eq!(shop.serves(), serves, "{line}");
+    }
+    shop.vps.hostkit(&format!("rollback shop --to {}", ids[0])).succeeds();
+    let none = shop.vps.hostkit("rollback shop").fails_with(3);
+    assert!(none.contains("no good release before"), "{none}");
+    shop.vps.hostkit(&format!("rollback shop --to {}", ids[0])).fails_with(4);
+    shop.vps.hostkit("rollback shop --to 20200101-000000").fails_with(3);
+    let deploys = shop.vps.hostkit("deploys shop --json").data();
+    assert_eq!(deploys.as_array().unwrap().len(), 7, "{deploys}");
+}
+
+#[test]
+fn a_release_that_does_not_come_up_changes_nothing() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.deploy("one");
+    let before = shop.vps.sh("systemctl show -P MainPID hostkit-shop").succeeds();
+    let broken = [
+        ("crash", "sys.exit('KeyError: SECRET_KEY')", "pass", "", "KeyError: SECRET_KEY"),
+        ("sick", "", "status = 500", "[deploy]\ntimeout = \"3s\"\n", "`GET /health` answers 500"),
+        ("deaf", "time.sleep(600)", "pass", "[deploy]\ntimeout = \"3s\"\n", "after 3 s"),
+        ("slow", "", "time.sleep(30)", "[deploy]\ntimeout = \"3s\"\n", "does not answer"),
+    ];
+    let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+    for (name, start, handle, more, why) in broken {
+        let server = app(name, start, handle);
+        let manifest = format!("{MANIFEST}{more}");
+        shop.tree(name, &[("server.py", &server), ("hostkit.toml", &manifest)]);
+        let told = shop.vps.hostkit(&format!("deploy shop --source /root/{name}")).fails_with(6);
+        assert!(told.contains(why), "{name}: {told}");
+        assert!(told.contains("shop still serves"), "{name}: {told}");
+        assert_eq!(shop.serves(), "200 one", "{name}");
+    }
+    load.end().assert_none_failed(200);
+    // It was never touched, not even restarted.
+    assert_eq!(shop.vps.sh("systemctl show -P MainPID hostkit-shop").succeeds(), before);
+    let states = shop.vps.hostkit("releases shop --json").data();
+    let failed = states.as_array().unwrap().iter().filter(|r| r["state"] == "failed").count();
+    assert_eq!(failed, broken.len(), "{states}");
+    shop.vps.hostkit("drift shop").succeeds();
+}
+
+#[test]
+fn what_breaks_after_the_switch_is_rolled_back() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.deploy("one");
+    let late = [
+        ("late", "import threading\nthreading.Timer(4, lambda: os._exit(3)).start()", "pass"),
+        ("ill", "began = time.time()", "status = 500 if time.time() - began > 3 else 200"),
+    ];
+    for (name, start, handle) in late {
+        let server = app(name, start, handle);
+        shop.tree(name, &[("server.py", &server), ("hostkit.toml", MANIFEST)]);
+        let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+        let line = format!("deploy shop --source /root/{name} --watch 20s");
+        let told = shop.vps.hostkit(&line).fails_with(6);
+        load.end();
+        assert!(told.contains("does not stay up"), "{name}: {told}");
+        assert_eq!(shop.serves(), "200 one", "{name}");
+    }
+    let releases = shop.vps.hostkit("releases shop --json").data();
+    let states: Vec<&str> =
+        releases.as_array().unwrap().iter().map(|r| r["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["failed", "failed", "live"]);
+    shop.vps.hostkit("drift shop").succeeds();
+}
+
+#[test]
+fn processes_of_a_release_switch_together_or_not_at_all() {
+    let shop = Shop::open();
+    let worker = "import os, time\nopen(os.path.expanduser('/home/shop/shared/worker'), 'w').write('VERSION ' + os.environ['HOSTKIT_RELEASE'])\nLAST\ntime.sleep(3600)\n";
+    let more = "[process.worker]\ncommand = \"/usr/bin/python3 worker.py\"\n\
+                [process.prepare]\ncommand = \"/bin/sh -c 'echo prepared >> /home/shop/shared/prepared; exit $(cat status)'\"\nwhen = \"release\"\n\
+                [process.tidy]\ncommand = \"/bin/true\"\nschedule = \"daily\"\n";
+    let make = |name: &str, last: &str, status: &str| {
+        let worker = worker.replace("VERSION", name).replace("LAST", last);
+        let manifest = format!("{MANIFEST}{more}");
+        let server = app(name, "", "pass");
+        shop.tree(
+            name,
+            &[
+                ("server.py", &server),
+                ("worker.py", &worker),
+                ("status", status),
+                ("hostkit.toml", &manifest),
+            ],
+        );
+    };
+    make("one", "", "0");
+    let id = shop.deploy("one");
+    let worker = || shop.vps.read("/home/shop/shared/worker");
+    shop.vps.wait_until("the worker", |vps| vps.exists("/home/shop/shared/worker"));
+    assert_eq!(worker(), format!("one {id}"));
+    for unit in ["hostkit-shop", "hostkit-shop-worker", "hostkit-shop-tidy.timer"] {
+        assert_eq!(
+            shop.vps.sh(&format!("systemctl is-active {unit}")).stdout,
+            "active\n",
+            "{unit}"
+        );
+    }
+    make("two", "raise SystemExit('no queue')", "0");
+    let told = shop.vps.hostkit("deploy shop --source /root/two --no-watch").fails_with(6);
+    assert!(told.contains("hostkit-shop-worker.service") && told.contains("no queue"), "{told}");
+    shop.vps.wait_until("the old worker", |_| worker() == format!("one {id}"));
+    assert_eq!(shop.serves(), "200 one");
+    make("three", "", "7");
+    let told = shop.vps.hostkit("deploy shop --source /root/three --no-watch").fails_with(1);
+    assert!(told.contains("it exited with status 7"), "{told}");
+    assert_eq!(shop.serves(), "200 one");
+    // What a release no longer has goes with it, and comes back with a rollback.
+    shop.version("four");
+    shop.deploy("four");
+    for unit in ["hostkit-shop-worker.service", "hostkit-shop-tidy.timer"] {
+        assert!(!shop.vps.exists(&format!("/etc/systemd/system/{unit}")), "{unit}");
+        assert_eq!(
+            shop.vps.sh(&format!("systemctl is-active {unit}")).stdout,
+            "inactive\n",
+            "{unit}"
+        );
+    }
+    shop.vps.hostkit("drift shop").succeeds();
+    shop.vps.hostkit("rollback shop").succeeds();
+    for unit in ["hostkit-shop-worker", "hostkit-shop-tidy.timer"] {
+        assert_eq!(
+            shop.vps.sh(&format!("systemctl is-active {unit}")).stdout,
+            "active\n",
+            "{unit}"
+        );
+    }
+    shop.vps.hostkit("drift shop").succeeds();
+    shop.vps.hostkit("project delete shop --yes --no-backup").succeeds();
+    assert_eq!(shop.vps.sh("ls /etc/systemd/system | grep shop").stdout, "");
+}
+
+#[test]
+fn a_build_runs_confined_as_the_projects_user() {
+    let shop = Shop::open();
+    shop.vps.hostkit("provision bob --no-db --no-redis --quiet").succeeds();
+    let steps = "[build]\nsteps = [\"sh build.sh\"]\n";
+    let manifest = MANIFEST.replace("[process.web]", &format!("{steps}[process.web]"));
+    let build = "id -un > who\n\
+        for p in /home/bob/.env /etc/hostkit/hostkit.toml /var/lib/hostkit/registry.db /etc/shadow /root/.profile; do cat $p && echo read $p >> got; done\n\
+        for p in /etc/x /usr/x /home/x /home/shop/x /home/shop/app/x /var/lib/hostkit/x /run/x; do touch $p && echo wrote $p >> got; done\n\
+        mkfifo pipe; ln server.py second; chmod 4755 build.sh\n\
+        setsid sleep 1234 & \n\
+        true\n";
+    let server = app("one", "", "pass");
+    shop.tree("one", &[("server.py", &server), ("build.sh", build), ("hostkit.toml", &manifest)]);
+    shop.deploy("one");
+    let look = |script: &str| shop.vps.sh(&format!("cd /home/shop/app; {script}")).stdout;
+    assert_eq!(look("cat who"), "shop\n");
+    assert_eq!(look("cat got"), "");
+    assert_eq!(look("pgrep -f 'sleep 1234'"), "");
+    assert_eq!(look("ls pipe"), "");
+    assert_eq!(
+        look(
+            "find . -not -user root -o -perm /022 -not -type l -o -perm /6000 -o -type f -links +1"
+        ),
+        ""
+    );
+    // The release is not the app's to change, and its log was kept.
+    assert_ne!(shop.vps.sh_as("shop", "touch ~/app/mine || touch ~/releases/mine").code, 0);
+    let failing = build.replace("true\n", "echo out of luck; exit 3\n");
+    shop.tree(
+        "two",
+        &[("server.py", &server), ("build.sh", &failing), ("hostkit.toml", &manifest)],
+    );
+    let told = shop.vps.hostkit("deploy shop --source /root/two").fails_with(1);
+    assert!(told.contains("out of luck") && told.contains("status 3"), "{told}");
+    let deploys = shop.vps.hostkit("deploys shop --json").data();
+    let log = shop.vps.hostkit(&format!("deploys shop --log {}", deploys[0]["id"])).succeeds();
+    assert!(log.contains("out of luck"), "{log}");
+    assert_eq!(shop.serves(), "200 one");
+}
+
+#[test]
+fn hostile_archives_are_refused_and_leave_nothing() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.deploy("one");
+    let before = shop.vps.snapshot().without("registry").without("file /var/l");
+    shop.vps.write(
+        "/root/evil.py",
+        "import io, sys, tarfile\n\
+         kind = sys.argv[1]\n\
+         out = tarfile.open(fileobj=sys.stdout.buffer, mode='w|gz')\n\
+         def add(name, **more):\n\
+         \x20   info = tarfile.TarInfo(name)\n\
+         \x20   for key, value in more.items(): setattr(info, key, value)\n\
+         \x20   data = b'x' * min(info.size, 10)\n\
+         \x20   out.addfile(info, io.BytesIO(b'\\0' * info.size) if info.size else None)\n\
+         if kind == 'up': add('../../../etc/cron.d/x', size=1)\n\
+         if kind == 'root': add('/etc/cron.d/x', size=1)\n\
+         if kind == 'link': add('a', type=tarfile.SYMTYPE, linkname='/etc'); add('a/cron.d', size=1)\n\
+         if kind == 'out': add('a', type=tarfile.SYMTYPE, linkname='../../../etc/shadow')\n\
+         if kind == 'hard': add('a', type=tarfile.LNKTYPE, linkname='/etc/shadow')\n\
+         if kind == 'device': add('a', type=tarfile.CHRTYPE, devmajor=1, devminor=5)\n\
+         if kind == 'pipe': add('a', type=tarfile.FIFOTYPE)\n\
+         out.close()\n",
+    );
+    for kind in ["up", "root", "link", "out", "hard", "device", "pipe"] {
+        let line = format!("python3 /root/evil.py {kind} | hostkit deploy shop --archive -");
+        let told = shop.vps.sh(&line).fails_with(2);
+        assert!(told.contains("can't be unpacked"), "{kind}: {told}");
+    }
+    for (what, line) in [
+        ("cut", "tar -C /root/one -cz . | head -c 300 | hostkit deploy shop --archive -"),
+        ("empty", "hostkit deploy shop --archive - < /dev/null"),
+        ("text", "echo hello | hostkit deploy shop --archive -"),
+    ] {
+        shop.vps.sh(line).fails_with(2);
+        assert_eq!(shop.serves(), "200 one", "{what}");
+    }
+    shop.vps.sh("rm -r /root/evil.py").succeeds();
+    let after = shop.vps.snapshot().without("registry").without("file /var/l");
+    before.assert_same(&after, "after hostile archives");
+}

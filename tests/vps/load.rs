@@ -1,0 +1,147 @@
+//! Requests without a pause, and what became of each of them.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Visitors of one site: half of them keep their connection, and every other one posts.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    visitors: Vec<JoinHandle<()>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    times: Vec<Duration>,
+    failed: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub requests: usize,
+    pub failed: Vec<String>,
+    pub p99: Duration,
+}
+
+impl Load {
+    pub fn on(address: &str, host: &str, visitors: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let address: SocketAddr = format!("{address}:80").parse().unwrap();
+        let visit = |number: usize| {
+            let (stop, seen, host) = (Arc::clone(&stop), Arc::clone(&seen), host.to_owned());
+            std::thread::spawn(move || {
+                let mut connection = None;
+                while !stop.load(Ordering::SeqCst) {
+                    let start = Instant::now();
+                    let came = ask(&mut connection, address, &host, number);
+                    let mut seen = seen.lock().unwrap();
+                    seen.times.push(start.elapsed());
+                    if let Err(why) = came {
+                        seen.failed.push(why);
+                    }
+                    drop(seen);
+                    std::thread::sleep(Duration::from_millis(4));
+                }
+            })
+        };
+        let visitors = (0..visitors).map(visit).collect();
+        Self { stop, visitors, seen }
+    }
+
+    /// Sends the visitors home, and says how they fared.
+    pub fn end(self) -> Report {
+        self.stop.store(true, Ordering::SeqCst);
+        for visitor in self.visitors {
+            visitor.join().unwrap();
+        }
+        let Seen { mut times, failed } = std::mem::take(&mut *self.seen.lock().unwrap());
+        times.sort();
+        let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+        Report { requests: times.len(), failed, p99 }
+    }
+}
+
+impl Report {
+    pub fn assert_none_failed(&self, at_least: usize) {
+        println!("{} requests, {} failed, p99 {:?}", self.requests, self.failed.len(), self.p99);
+        let first: Vec<&String> = self.failed.iter().take(10).collect();
+        assert!(self.failed.is_empty(), "{} of {}: {first:?}", self.failed.len(), self.requests);
+        assert!(self.requests >= at_least, "hardly anybody came: {}", self.requests);
+    }
+}
+
+/// One request; the connection stays open for the next where this visitor keeps it.
+fn ask(
+    connection: &mut Option<TcpStream>,
+    address: SocketAddr,
+    host: &str,
+    number: usize,
+) -> Result<(), String> {
+    let (keeps, posts) = (number.is_multiple_of(2), number % 4 >= 2);
+    let told = |e: std::io::Error| {
+        let now = jiff::Timestamp::now();
+        format!("{now} visitor {number}: {e}")
+    };
+    let mut stream = match connection.take() {
+        Some(stream) => stream,
+        None => TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(told)?,
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(told)?;
+    let head =
+        if posts { "POST / HTTP/1.1\r\nContent-Length: 3\r\n" } else { "GET / HTTP/1.1\r\n" };
+    let close = if keeps { "" } else { "Connection: close\r\n" };
+    let body = if posts { "a=1" } else { "" };
+    let request = format!("{head}Host: {host}\r\n{close}\r\n{body}");
+    stream.write_all(request.as_bytes()).map_err(told)?;
+    let answer = answer(&mut stream).map_err(told)?;
+    if keeps && !answer.contains("Connection: close") {
+        *connection = Some(stream);
+    }
+    let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    if status == "200" {
+        Ok(())
+    } else {
+        Err(told(std::io::Error::other(format!("status {status}"))))
+    }
+}
+
+/// The head of an answer, its body read to the end.
+fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+            // Where the length is not told, the end of the body is the connection's end.
+            if length.is_some_and(|length| bytes.len() >= at + 4 + length) {
+                return Ok(head);
+            }
+            let n = stream.read(&mut part)?;
+            if n == 0 {
+                return match length {
+                    None => Ok(head),
+                    Some(_) => Err(std::io::Error::other("the answer was cut off")),
+                };
+            }
+            bytes.extend_from_slice(&part[..n]);
+            continue;
+        }
+        let n = stream.read(&mut part)?;
+        if n == 0 {
+            return Err(std::io::Error::other("closed without an answer"));
+        }
+        bytes.extend_from_slice(&part[..n]);
+    }
+}
