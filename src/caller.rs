@@ -76,6 +76,9 @@ pub const TABLE: &[(&str, Access)] = &[
     ("repair", Access::Operators),
     ("resume", Access::Operators),
     ("rollback", Access::Project),
+    ("ssh add-key", Access::Operators),
+    ("ssh list-keys", Access::Operators),
+    ("ssh remove-key", Access::Operators),
     ("status", Access::Project),
     ("unpack", Access::Anybody),
 ];

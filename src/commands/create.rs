@@ -185,6 +185,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         start: new.start.clone(),
         domains: new.domains.clone(),
         keys: new.keys.clone(),
+        ci_keys: Vec::new(),
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,

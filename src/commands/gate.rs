@@ -23,6 +23,10 @@ use crate::{
 pub struct Args {
     /// Project that the request is for
     pub name: String,
+
+    /// What the key that opens it may ask for
+    #[arg(long, value_delimiter = ',', value_name = "VERBS")]
+    pub verbs: Vec<String>,
 }
 
 /// What goes over the pipe: one line, then whatever the command itself reads.
@@ -99,11 +103,26 @@ pub fn forward(name: &ProjectName, argv: Vec<String>) -> Result<ExitCode> {
 }
 
 /// As the project's user, called by sshd: hands on what the other side asked for.
-pub fn forward_ssh(name: &ProjectName) -> Result<ExitCode> {
+pub fn forward_ssh(name: &ProjectName, args: &Args) -> Result<ExitCode> {
+    if args.name != name.as_str() {
+        return Err(Error::new(
+            Kind::Forbidden,
+            "forbidden",
+            "this is the gate of another project",
+        ));
+    }
     let line = std::env::var("SSH_ORIGINAL_COMMAND").map_err(|_| {
         Error::usage("bad_request", "this key opens the gate, and no shell")
             .hint(format!("name a command: `ssh {name}@HOST hostkit status`"))
     })?;
+    let cli = parse(name, &projects::parse_request(&line, name)?)?;
+    let (command, _) = cli.command.subject();
+    let verbs: Vec<String> = args.verbs.iter().map(|verb| verb.replace('+', " ")).collect();
+    if !verbs.is_empty() && !verbs.iter().any(|verb| verb == command) {
+        let message = format!("this key may not ask for `hostkit {command}`");
+        return Err(Error::new(Kind::Forbidden, "forbidden", message)
+            .caused_by(format!("it may ask for {}", verbs.join(", "))));
+    }
     send(name, &Request::Line(line))
 }
 

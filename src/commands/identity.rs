@@ -71,8 +71,8 @@ pub fn own_project() -> Option<ProjectName> {
 /// A project's own user, without sudo: the request goes through the gate.
 pub fn through_the_gate(cli: &Cli, command: &str, argv: Vec<OsString>) -> Result<Option<ExitCode>> {
     let Some(name) = own_project() else { return Ok(None) };
-    if let Command::Gate(_) = cli.command {
-        return gate::forward_ssh(&name).map(Some);
+    if let Command::Gate(args) = &cli.command {
+        return gate::forward_ssh(&name, args).map(Some);
     }
     let for_project =
         TABLE.iter().any(|(row, access)| *row == command && *access == Access::Project);

@@ -21,6 +21,7 @@ pub mod provision;
 pub mod recover;
 pub mod repair;
 pub mod show;
+pub mod ssh;
 pub mod state;
 pub mod status;
 
@@ -98,6 +99,8 @@ pub enum Command {
     Repair(repair::Args),
     Resume(deploy::list::ResumeArgs),
     Rollback(deploy::rollback::Args),
+    #[command(subcommand)]
+    Ssh(ssh::Command),
     Status(status::Args),
     #[command(hide = true)]
     Unpack(deploy::unpack::Args),
@@ -126,6 +129,7 @@ impl Command {
             Self::Repair(args) => ("repair", args.name.as_deref()),
             Self::Resume(args) => ("resume", Some(&args.name)),
             Self::Rollback(args) => ("rollback", Some(&args.name)),
+            Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
             Self::Unpack(_) => ("unpack", None),
         }
@@ -264,6 +268,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Repair(args) => repair::run(args, cx)?,
         Command::Resume(args) => deploy::list::resume(args, cx)?,
         Command::Rollback(args) => deploy::rollback::run(args, cx)?,
+        Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
     }

@@ -203,6 +203,7 @@ fn complete(cx: &Context, mut project: Project, unit: &str) -> Result<Project> {
         .filter_map(|line| line.parse::<PublicKey>().ok())
         .filter(|key| !cx.config.ssh_keys.contains(key))
         .collect();
+    project.ci_keys = text.lines().filter_map(|line| line.parse().ok()).collect();
     Ok(project)
 }
 

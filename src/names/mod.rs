@@ -1,11 +1,13 @@
 //! Names and numbers that are checked once, where they enter, and trusted from then on.
 
+mod ci_key;
 mod domain;
 mod key;
 mod project;
 mod release;
 mod runtime;
 
+pub use ci_key::CiKey;
 pub use domain::Domain;
 pub use key::PublicKey;
 pub use project::ProjectName;

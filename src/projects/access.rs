@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     error::{Error, Result},
-    names::{ProjectName, PublicKey},
+    names::{CiKey, ProjectName, PublicKey},
     registry::Project,
     templates::Templates,
 };
@@ -36,11 +36,14 @@ pub(super) fn keys<'a>(project: &'a Project, config: &'a Config) -> Vec<&'a Publ
     keys
 }
 
-pub(super) fn authorized_keys(name: &ProjectName, keys: &[&PublicKey]) -> String {
+pub(super) fn authorized_keys(name: &ProjectName, keys: &[&PublicKey], ci: &[CiKey]) -> String {
     let mut text = format!("# Made by hostkit for the project {name}.\n");
     for key in keys {
         text.push_str(&key.to_string());
         text.push('\n');
+    }
+    for key in ci {
+        text.push_str(&format!("{key}\n"));
     }
     text
 }

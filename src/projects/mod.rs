@@ -93,6 +93,24 @@ pub fn plan(
     Ok(plan)
 }
 
+/// The plan of who gets in, alone.
+pub fn access_plan(project: &Project, config: &Config, templates: &Templates) -> Result<Plan> {
+    let facts = Facts {
+        has_ipv6: false,
+        web: Owner::ROOT,
+        log_group: 0,
+        redis_version: Version { major: 7, minor: 0 },
+        env: None,
+        release: None,
+        app: None,
+    };
+    let passwords = Passwords::none();
+    let maker = Maker { project, facts: &facts, passwords: &passwords, config, templates };
+    let mut plan = Plan::new(Ground::Known);
+    maker.access(&mut plan)?;
+    Ok(plan)
+}
+
 struct Maker<'a> {
     project: &'a Project,
     facts: &'a Facts,
@@ -298,7 +316,7 @@ impl Maker<'_> {
     fn access(&self, plan: &mut Plan) -> Result<()> {
         let Self { project, config, .. } = self;
         let keys = access::keys(project, config);
-        plan.part("access", access::told(keys.len()));
+        plan.part("access", access::told(keys.len() + project.ci_keys.len()));
         let ssh = project.name.home().join(".ssh");
         plan.step(Lane::Files, self.dir(ssh.clone(), self.shown(), 0o750));
         plan.step(
@@ -307,7 +325,11 @@ impl Maker<'_> {
                 path: ssh.join("authorized_keys"),
                 owner: self.shown(),
                 mode: 0o640,
-                text: Text::Exactly(access::authorized_keys(&project.name, &keys)),
+                text: Text::Exactly(access::authorized_keys(
+                    &project.name,
+                    &keys,
+                    &project.ci_keys,
+                )),
                 judge: Judge::Nobody,
             },
         );
@@ -386,6 +408,7 @@ mod tests {
             start: None,
             domains: Vec::new(),
             keys: Vec::new(),
+            ci_keys: Vec::new(),
             created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
             deleting: false,

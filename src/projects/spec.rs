@@ -38,6 +38,7 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         start: all("Start").first().map(|line| plain(line)).transpose()?,
         domains: all("Domain").into_iter().map(str::parse).collect::<Result<Vec<Domain>>>()?,
         keys: Vec::new(),
+        ci_keys: Vec::new(),
         created_by: one("CreatedBy")?.to_owned(),
         created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
         deleting: false,

@@ -26,6 +26,7 @@ const APPLICATION_ID: i32 = 0x686b_6974;
 const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/001-projects.sql")),
     M::up(include_str!("migrations/002-releases.sql")),
+    M::up(include_str!("migrations/003-ci-keys.sql")),
 ];
 
 pub struct Registry {

@@ -59,6 +59,8 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub enum Change {
     Add(Box<Project>),
+    /// The project's keys are these.
+    Keys(Box<Project>),
     /// A release of the project answers from now on, and its deploy is done.
     Live {
         project: ProjectName,
@@ -147,6 +149,7 @@ impl Registry {
             for change in changes {
                 match change {
                     Change::Add(project) => projects::insert(&tx, project)?,
+                    Change::Keys(project) => projects::replace_keys(&tx, project)?,
                     Change::Live { project, live, deploy, phases } => {
                         releases::go_live(&tx, project, live, *deploy, phases)?;
                     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Live, Registry, column, lost, releases};
 use crate::{
     error::{Error, Result},
-    names::{Domain, ProjectName, PublicKey, Runtime},
+    names::{CiKey, Domain, ProjectName, PublicKey, Runtime},
 };
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub struct Project {
     /// Besides the one below the base domain.
     pub domains: Vec<Domain>,
     pub keys: Vec<PublicKey>,
+    /// Keys that may ask the gate and do nothing else.
+    pub ci_keys: Vec<CiKey>,
     pub created_by: String,
     pub created_at: Timestamp,
     /// Its removal has begun and will be completed.
@@ -56,6 +58,14 @@ impl Registry {
         for (name, key) in keys {
             if let Ok(i) = place(&projects, &name) {
                 projects[i].keys.push(key);
+            }
+        }
+        let ci_keys = self.rows("SELECT project, line FROM ci_keys ORDER BY rowid", [], |row| {
+            Ok((column::<ProjectName>(row, 0)?, column::<CiKey>(row, 1)?))
+        })?;
+        for (name, key) in ci_keys {
+            if let Ok(i) = place(&projects, &name) {
+                projects[i].ci_keys.push(key);
             }
         }
         Ok(projects)
@@ -120,6 +130,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         redis: row.get(9)?,
         domains: Vec::new(),
         keys: Vec::new(),
+        ci_keys: Vec::new(),
         live: read_live(row)?,
     })
 }
@@ -144,11 +155,11 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
         postgres,
         start,
         domains,
-        keys,
         created_by,
         created_at,
         deleting,
         live,
+        ..
     } = project;
     let name = name.as_str();
     tx.execute(
@@ -166,13 +177,29 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     for domain in domains {
         tx.execute("INSERT INTO domains VALUES (?1, ?2)", params![domain.as_str(), name])?;
     }
-    for key in keys {
-        tx.execute(
-            "INSERT OR IGNORE INTO ssh_keys VALUES (?1, ?2)",
-            params![name, key.to_string()],
-        )?;
+    insert_keys(tx, project)
+}
+
+fn insert_keys(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {
+    let name = project.name.as_str();
+    for key in &project.keys {
+        let line = key.to_string();
+        tx.execute("INSERT OR IGNORE INTO ssh_keys VALUES (?1, ?2)", params![name, line])?;
+    }
+    for key in &project.ci_keys {
+        let line = key.to_string();
+        tx.execute("INSERT OR IGNORE INTO ci_keys VALUES (?1, ?2)", params![name, line])?;
     }
     Ok(())
+}
+
+/// Records a project's keys instead of those that it had.
+pub(super) fn replace_keys(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {
+    for sql in ["DELETE FROM ssh_keys WHERE project = ?1", "DELETE FROM ci_keys WHERE project = ?1"]
+    {
+        tx.execute(sql, [project.name.as_str()])?;
+    }
+    insert_keys(tx, project)
 }
 
 pub(super) fn mark_deleting(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Result<()> {

@@ -101,6 +101,10 @@ pub fn parent() -> Parent {
     Parent { is_sudo, uid }
 }
 
+pub fn hostname() -> String {
+    std::fs::read_to_string("/etc/hostname").map_or_else(|_| "HOST".into(), |t| t.trim().to_owned())
+}
+
 /// How many files a process may hold open: the limit in force, and the most that it may ask for.
 pub fn open_files(pid: u32) -> Result<(u64, u64)> {
     let path = format!("/proc/{pid}/limits");
