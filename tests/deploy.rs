@@ -342,3 +342,171 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     let after = shop.vps.snapshot().without("registry").without("file /var/l");
     before.assert_same(&after, "after hostile archives");
 }
+
+#[test]
+fn a_deploy_failing_or_killed_anywhere_serves_one_whole_release() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.version("two");
+    let one = shop.deploy("one");
+    let line = "deploy shop --source /root/two --no-watch --quiet";
+    let told = shop.vps.hostkit_fault("fail@9999", line);
+    let total: usize = told
+        .stderr
+        .lines()
+        .find_map(|l| l.strip_prefix("hostkit: ")?.strip_suffix(" changes passed")?.parse().ok())
+        .unwrap();
+    shop.vps.hostkit(&format!("rollback shop --to {one} --quiet")).succeeds();
+    let mut points = 0;
+    for mode in ["fail", "kill"] {
+        for n in 0..total {
+            let when = format!("{mode}@{n}");
+            let ran = shop.vps.hostkit_fault(&when, line);
+            points += 1;
+            assert!(matches!(ran.code, 0 | 1 | 6 | 8 | 9 | 137), "{when}: {ran}");
+            // Whoever visits meanwhile gets one of the two, whole.
+            let serves = shop.serves();
+            assert!(serves == "200 one" || serves == "200 two", "{when}: {serves}");
+            shop.vps.hostkit("recover --quiet").succeeds();
+            shop.vps.hostkit("status shop").succeeds();
+            shop.vps.hostkit("drift shop").succeeds();
+            let live = shop.vps.hostkit("project info shop --json").data();
+            if live["release"] == one.as_str() {
+                assert_eq!(shop.serves(), "200 one", "{when}");
+            } else {
+                assert_eq!(shop.serves(), "200 two", "{when}");
+                shop.vps.hostkit(&format!("rollback shop --to {one} --quiet")).succeeds();
+            }
+        }
+    }
+    println!("failure points walked: {points} (deploy)");
+    shop.deploy("two");
+    assert_eq!(shop.serves(), "200 two");
+    let left = shop
+        .vps
+        .sh("ls -A /home/shop/releases | grep staging; ls /run/systemd/system | grep hostkit-shop");
+    assert_eq!(left.stdout, "");
+}
+
+#[test]
+fn ci_deploys_by_a_key_that_opens_nothing_else() {
+    let shop = Shop::open();
+    let vps = &shop.vps;
+    vps.hostkit("provision bob --no-db --no-redis --quiet").succeeds();
+    shop.version("one");
+    vps.sh(
+        "set -e; for key in ci login stranger; do ssh-keygen -q -t ed25519 -N '' -C $key@test -f /root/$key; done; \
+         ssh-keyscan -t ed25519 127.0.0.1 > /root/known 2> /dev/null; systemctl is-active ssh",
+    )
+    .succeeds();
+    vps.hostkit("ssh add-key shop /root/ci.pub --ci").succeeds();
+    vps.hostkit("ssh add-key shop /root/login.pub").succeeds();
+    let ssh = |key: &str, options: &str, user: &str, command: &str| {
+        vps.sh(&format!(
+            "ssh -n -i /root/{key} -o UserKnownHostsFile=/root/known -o BatchMode=yes -o LogLevel=ERROR {options} {user}@127.0.0.1 {command}"
+        ))
+    };
+    let send = "tar -C /root/one -cz . | ssh -i /root/ci -o UserKnownHostsFile=/root/known -o BatchMode=yes shop@127.0.0.1 hostkit deploy --archive - --no-watch";
+    let told = vps.sh(send).succeeds();
+    assert!(told.contains("is live"), "{told}");
+    assert_eq!(shop.serves(), "200 one");
+    // What fails there fails here, with the same code.
+    vps.sh(&send.replace("/root/one -cz .", "/root/one -cz hostkit.toml")).fails_with(6);
+    vps.sh(&send.replace("/root/one -cz .", "/root/one -cz known 2> /dev/null")).fails_with(2);
+    let refused: &[(&str, &str)] = &[
+        ("", "''"),
+        ("", "id"),
+        ("", "sh"),
+        ("", "bash -c id"),
+        ("", "'hostkit status; id'"),
+        ("", "'hostkit status && id'"),
+        ("", "'hostkit status | sh'"),
+        ("", "'hostkit status `id`'"),
+        ("", "'hostkit status $(id)'"),
+        ("", "'hostkit status > /tmp/x'"),
+        ("", "'hostkit status\nid'"),
+        ("", "hostkit status bob"),
+        ("", "hostkit deploy bob --archive -"),
+        ("", "hostkit rollback bob"),
+        ("", "hostkit releases bob"),
+        ("", "hostkit project info bob"),
+        ("", "hostkit project restart"),
+        ("", "hostkit project delete shop --yes"),
+        ("", "hostkit project info"),
+        ("", "hostkit doctor"),
+        ("", "hostkit init"),
+        ("", "hostkit config"),
+        ("", "hostkit events"),
+        ("", "hostkit provision evil"),
+        ("", "hostkit man --into /home/shop/shared"),
+        ("", "hostkit completions bash"),
+        ("", "hostkit unpack"),
+        ("", "hostkit gate shop"),
+        ("", "hostkit gate bob"),
+        ("", "hostkit ssh add-key shop /root/stranger.pub"),
+        ("", "hostkit resume"),
+        ("", "hostkit deploy --source /etc"),
+        ("", "hostkit deploy --source /home/bob"),
+        ("", "hostkit deploy --archive /etc/shadow"),
+        ("", "hostkit deploy --archive /dev/stdin"),
+        ("", "hostkit deploys --log 999999"),
+        ("", "hostkit --config /tmp/x status"),
+        ("", "sudo id"),
+        ("", "sudo -u bob hostkit status bob"),
+        ("", "hostkit -- status"),
+        ("", "/usr/bin/hostkit status"),
+        ("", "./hostkit status"),
+        ("", "scp -t /tmp"),
+        ("", "rsync --server . /tmp"),
+        ("", "git-upload-pack /etc"),
+        ("", "internal-sftp"),
+        ("-s", "sftp"),
+        ("-tt", "id"),
+        ("-tt", "''"),
+        ("-o SetEnv=HOSTKIT_FAULT=fail@0", "id"),
+        ("-o SetEnv=SSH_ORIGINAL_COMMAND=status", "id"),
+        ("-A", "id"),
+        ("-X", "id"),
+    ];
+    for (options, command) in refused {
+        let ran = ssh("ci", options, "shop", command);
+        assert_ne!(ran.code, 0, "{options} {command}: {ran}");
+        assert!(!ran.stdout.contains("uid="), "{options} {command}: {ran}");
+    }
+    for forward in
+        ["-N -L 7777:127.0.0.1:6379", "-N -R 7778:127.0.0.1:22", "-N -D 7779", "-W 127.0.0.1:6379"]
+    {
+        let ran = vps.sh(&format!(
+            "timeout 4 ssh -n -i /root/ci -o UserKnownHostsFile=/root/known -o BatchMode=yes -o ExitOnForwardFailure=yes {forward} shop@127.0.0.1 & \
+             sleep 1.5; for port in 7777 7779; do echo PING | timeout 1 nc -q 1 127.0.0.1 $port; done; wait"
+        ));
+        assert!(!ran.stdout.contains("PONG") && !ran.stdout.contains("NOAUTH"), "{forward}: {ran}");
+    }
+    for user in ["bob", "root"] {
+        assert_ne!(ssh("ci", "", user, "hostkit status").code, 0, "{user}");
+    }
+    assert_ne!(ssh("stranger", "", "shop", "hostkit status").code, 0);
+    // A login may read; it has no more rights over the server than the gate gives.
+    assert!(ssh("login", "", "shop", "id -un").succeeds().contains("shop"));
+    assert_ne!(ssh("login", "", "shop", "hostkit doctor").code, 0);
+    println!("tries of a confined key: {}", refused.len() + 7);
+    // Narrower, from elsewhere, out of date, and gone.
+    vps.hostkit("ssh add-key shop /root/ci.pub --ci --verbs status").succeeds();
+    ssh("ci", "", "shop", "hostkit status").succeeds();
+    assert_eq!(ssh("ci", "", "shop", "hostkit rollback").code, 5);
+    vps.hostkit("ssh add-key shop /root/ci.pub --ci --from 203.0.113.7").succeeds();
+    assert_ne!(ssh("ci", "", "shop", "hostkit status").code, 0);
+    for (line, code) in [
+        ("ssh add-key shop /root/ci.pub --ci --verbs doctor", 2),
+        ("ssh add-key shop /root/ci.pub --ci --verbs gate", 2),
+        ("ssh add-key shop /root/ci.pub --ci --expires 2020-01-01", 2),
+        ("ssh add-key shop /root/ci.pub --ci --from a\"b", 2),
+        ("ssh add-key shop /root/ci --ci", 2),
+        ("ssh remove-key shop nobody", 3),
+    ] {
+        vps.hostkit(line).fails_with(code);
+    }
+    vps.hostkit("ssh remove-key shop ci@test").succeeds();
+    assert_ne!(ssh("ci", "", "shop", "hostkit status").code, 0);
+    vps.hostkit("drift shop").succeeds();
+}

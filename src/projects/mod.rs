@@ -84,7 +84,7 @@ pub fn plan(
     let maker = Maker { project, facts, passwords, config, templates };
     let mut plan = Plan::new(ground);
     maker.home(&mut plan)?;
-    maker.ports(&mut plan);
+    maker.ports(&mut plan, ground == Ground::Fresh);
     maker.redis(&mut plan);
     maker.postgres(&mut plan);
     maker.unit(&mut plan)?;
@@ -198,11 +198,11 @@ impl Maker<'_> {
         }
     }
 
-    fn ports(&self, plan: &mut Plan) {
+    fn ports(&self, plan: &mut Plan, is_new: bool) {
         let Self { project, .. } = self;
         let ports: Vec<u16> = OFFSETS.iter().map(|(_, offset)| project.port + offset).collect();
         plan.part("port", project.port.to_string());
-        let wall = Wall { uid: project.uid, ports };
+        let wall = Wall { uid: project.uid, ports, is_new };
         let rules =
             format!("# Made by hostkit for the project {}.\n{}", project.name, wall.rules());
         plan.step(

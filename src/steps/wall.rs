@@ -50,6 +50,10 @@ impl Step for WallTable {
 pub struct Wall {
     pub uid: u32,
     pub ports: Vec<u16>,
+    /// Whether the project is: nothing of it can stand. nft reads all elements of all projects
+    /// before it answers for one.
+    #[serde(default)]
+    pub is_new: bool,
 }
 
 impl Wall {
@@ -73,17 +77,6 @@ impl Wall {
         host.wall()?.ok_or_else(down)
     }
 
-    fn loaded_at_all(host: &Host) -> Result<()> {
-        if host.has_wall()? { Ok(()) } else { Err(down()) }
-    }
-
-    /// Whether anything of it stands, as its first port tells.
-    fn is_begun(&self, host: &Host) -> Result<bool> {
-        let Some(port) = self.ports.first() else { return Ok(false) };
-        Ok(host.wall_holds("walled", &port.to_string())?
-            || host.wall_holds("owners", &format!("{} . {port}", self.uid))?)
-    }
-
     /// Others that hold one of these ports.
     fn strangers(&self, is: &Elements) -> BTreeSet<(u32, u16)> {
         is.owners
@@ -93,6 +86,8 @@ impl Wall {
             .collect()
     }
 }
+
+const UNIT: &str = "hostkit-wall.service";
 
 fn down() -> Error {
     Error::not_ready("wall_down", "the wall around projects' ports is not loaded")
@@ -106,10 +101,9 @@ impl Step for Wall {
     }
 
     fn check(&self, host: &Host) -> Result<Check> {
-        // To ask for one element costs the same however many there are; to list them all does not.
-        if !self.is_begun(host)? {
-            Self::loaded_at_all(host)?;
-            return Ok(Check::absent());
+        if self.is_new {
+            let is_up = host.unit(UNIT)?.is_active();
+            return if is_up { Ok(Check::absent()) } else { Err(down()) };
         }
         let is = Self::loaded(host)?;
         let strangers = self.strangers(&is);
@@ -131,11 +125,8 @@ impl Step for Wall {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let strangers = if self.is_begun(host)? {
-            self.strangers(&Self::loaded(host)?)
-        } else {
-            BTreeSet::new()
-        };
+        let strangers =
+            if self.is_new { BTreeSet::new() } else { self.strangers(&Self::loaded(host)?) };
         let strangers: String = strangers
             .iter()
             .map(|(uid, port)| format!("delete element inet {TABLE} owners {{ {uid} . {port} }}\n"))

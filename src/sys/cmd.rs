@@ -198,6 +198,10 @@ fn collect(cmd: &Cmd, mut child: Child) -> Result<Output> {
         // A program that reads nothing must not stall us, nor its early end kill us.
         std::thread::spawn(move || drop(pipe.write_all(&bytes)))
     });
+    if let Some(pipe) = &child.stdout {
+        // What says much (`nginx -T`) need not wait for us after each page of it.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
+    }
     let (stdout, stderr) = drain(cmd, &mut child)?;
     let status = child.wait().context(failed)?;
     if let Some(feeder) = feeder {
@@ -263,7 +267,7 @@ fn drain(cmd: &Cmd, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>)> {
 /// Reads what is there; says whether more may come.
 fn read_some(pipe: &mut Option<File>, text: &mut Vec<u8>) -> io::Result<bool> {
     let Some(pipe) = pipe else { return Ok(false) };
-    let mut part = [0; 16 << 10];
+    let mut part = vec![0; 128 << 10];
     let n = pipe.read(&mut part)?;
     text.extend_from_slice(&part[..n]);
     if text.len() > 2 * KEPT {

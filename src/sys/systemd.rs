@@ -60,6 +60,9 @@ pub(super) struct Bus {
     connection: Connection,
 }
 
+/// The code of an error that says that the unit itself failed, and nothing around it.
+pub const UNIT_FAILED: &str = "unit_failed";
+
 /// What can be asked of a unit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
@@ -297,7 +300,8 @@ impl Host {
             }
             let unit = self.unit(name).unwrap_or_default();
             self.reset_failed(name)?;
-            Err(Error::failed(format!("could not {what}")).caused_by(reason(&result, &unit)))
+            let error = Error::failed(format!("could not {what}")).coded(UNIT_FAILED);
+            Err(error.caused_by(reason(&result, &unit)))
         })
     }
 

@@ -41,14 +41,6 @@ impl Host {
         self.nft(what, &format!("add {element}{word} {element}"))
     }
 
-    /// Whether one of the wall's sets holds an element; no, too, where there is no wall.
-    pub fn wall_holds(&self, set: &str, element: &str) -> Result<bool> {
-        let element = format!("{{ {element} }}");
-        let out =
-            self.ask(&Cmd::new(NFT).args(["get", "element", "inet", TABLE, set, &element]))?;
-        Ok(out.status.success())
-    }
-
     pub fn has_wall(&self) -> Result<bool> {
         let out = self.ask(&Cmd::new(NFT).args(["list", "chain", "inet", TABLE, "in"]))?;
         Ok(out.status.success())

@@ -10,13 +10,17 @@ use std::{
 use crate::{
     commands::Context,
     config::Size,
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     names::{ProjectName, ReleaseId},
     plan::{Part, Progress},
     projects::{self, BuildUnit, MANIFEST, Recipe, Tools, Tree, WANTED_TEXTS},
     registry::Project,
     release::{Process, Spec},
-    sys::{Owner, signals, systemd::Verb, users},
+    sys::{
+        Owner, signals,
+        systemd::{UNIT_FAILED, Verb},
+        users,
+    },
 };
 
 /// Logs of builds, and uploads until they are unpacked. Root alone may look.
@@ -340,7 +344,7 @@ struct Unit<'a> {
 }
 
 fn failed(what: &Unit<'_>, error: Error, mut tail: Tail) -> Error {
-    if matches!(error.kind, Kind::Interrupted(_)) {
+    if error.code != UNIT_FAILED {
         return error;
     }
     let _ = tail.lines();
