@@ -1,5 +1,7 @@
 //! Deploys and rollbacks: no request fails, and whatever goes wrong leaves the old release.
 
+use std::path::Path;
+
 use crate::vps::{BASE_DOMAIN, Load, Vps};
 
 /// Tells its version, by threads and with no graceful end: what a deploy must cope with.
@@ -410,6 +412,18 @@ fn ci_deploys_by_a_key_that_opens_nothing_else() {
     let told = vps.sh(send).succeeds();
     assert!(told.contains("is live"), "{told}");
     assert_eq!(shop.serves(), "200 one");
+    // The script of the examples for CI does the same.
+    vps.push(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ci/deploy.sh")),
+        "/root/deploy.sh",
+    );
+    shop.version("two");
+    vps.sh(
+        "HOSTKIT_HOST=127.0.0.1 HOSTKIT_PROJECT=shop HOSTKIT_KEY=\"$(cat /root/ci)\" HOSTKIT_KNOWN_HOSTS=\"$(cat /root/known)\" \
+         sh /root/deploy.sh /root/two",
+    )
+    .succeeds();
+    assert_eq!(shop.serves(), "200 two");
     // What fails there fails here, with the same code.
     vps.sh(&send.replace("/root/one -cz .", "/root/one -cz hostkit.toml")).fails_with(6);
     vps.sh(&send.replace("/root/one -cz .", "/root/one -cz known 2> /dev/null")).fails_with(2);
@@ -508,5 +522,59 @@ fn ci_deploys_by_a_key_that_opens_nothing_else() {
     }
     vps.hostkit("ssh remove-key shop ci@test").succeeds();
     assert_ne!(ssh("ci", "", "shop", "hostkit status").code, 0);
+    vps.hostkit("drift shop").succeeds();
+}
+
+#[test]
+fn an_environment_changes_through_the_gate() {
+    let shop = Shop::open();
+    let vps = &shop.vps;
+    vps.hostkit("env set shop GREETING=hello").succeeds();
+    let server = app("one", "said = os.environ.get('GREETING', 'nothing')", "body = said.encode()");
+    let server = server.replace(
+        "class Server",
+        "if said == 'crash': sys.exit('crashed on purpose')\n\nclass Server",
+    );
+    shop.tree("one", &[("server.py", &server), ("hostkit.toml", MANIFEST)]);
+    shop.deploy("one");
+    assert_eq!(shop.serves(), "200 hello");
+    let load = Load::on(&vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+    for word in ["bye", "it's $HOME \"quoted\" #50%", "again"] {
+        vps.write("/root/word", &format!("{word}\n"));
+        vps.sh("hostkit env set shop GREETING --restart < /root/word").succeeds();
+        assert_eq!(shop.serves(), format!("200 {word}"));
+    }
+    let told = vps.hostkit("env set shop GREETING=crash --restart").fails_with(6);
+    assert!(
+        told.contains("crashed on purpose") && told.contains("the environment that it had"),
+        "{told}"
+    );
+    load.end().assert_none_failed(300);
+    assert_eq!(shop.serves(), "200 again");
+    assert_eq!(vps.hostkit("env get shop GREETING").succeeds(), "again\n");
+    let listed = vps.hostkit("env list shop").succeeds();
+    assert!(listed.contains("GREETING=***") && !listed.contains("again"), "{listed}");
+    assert!(vps.hostkit("env list shop --show-secrets").succeeds().contains("GREETING=again"));
+    // Without a restart it waits for one; a dry run shows no value; what is hostkit's is refused.
+    vps.hostkit("env set shop GREETING=later").succeeds();
+    assert_eq!(shop.serves(), "200 again");
+    vps.hostkit("project restart shop").succeeds();
+    vps.wait_until("it says so", |_| shop.serves() == "200 later");
+    let told = vps.hostkit("env set shop GREETING=secret1 --dry-run").succeeds();
+    assert!(!told.contains("secret1"), "{told}");
+    vps.hostkit("env set shop PORT=1").fails_with(2);
+    vps.hostkit("env set shop LD_PRELOAD=/tmp/x").fails_with(2);
+    vps.hostkit("env unset shop NOTHING").fails_with(3);
+    vps.sh("printf 'A=1\\nB=\"two words\"\\nGREETING=later\\n' > /root/env; hostkit env import shop /root/env").succeeds();
+    let differs = vps.hostkit("env diff shop /root/env --json").data();
+    assert_eq!(differs.as_object().unwrap().len(), 0, "{differs}");
+    let generated =
+        vps.sh("hostkit env set shop TOKEN --generate && hostkit env get shop TOKEN").succeeds();
+    assert!(generated.trim().lines().last().unwrap().len() == 64, "{generated}");
+    vps.hostkit("env unset shop A B TOKEN").succeeds();
+    // Its own user may, for this project, and names no file of the server.
+    vps.sh_as("shop", "hostkit env set GREETING=mine && hostkit env get GREETING").succeeds();
+    assert_eq!(vps.sh_as("shop", "hostkit env import shop /etc/shadow").code, 5);
+    assert_eq!(vps.sh_as("shop", "hostkit env get bob GREETING").code, 5);
     vps.hostkit("drift shop").succeeds();
 }

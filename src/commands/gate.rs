@@ -4,6 +4,7 @@
 //! as hostile data, and the same table decides as for everybody else.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, Read, Write},
     process::{ExitCode, Stdio},
 };
@@ -79,18 +80,13 @@ fn read(name: &ProjectName, input: &mut impl BufRead) -> Result<Cli> {
 
 /// The command, with the project's name put in where it was left out.
 fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
-    let attempt = |words: &[String]| {
-        Cli::try_parse_from(std::iter::once("hostkit").chain(words.iter().map(String::as_str)))
-    };
-    let mut named = words.to_vec();
-    named.push(name.to_string());
-    let cli = match attempt(words) {
-        Ok(cli) if cli.command.subject().1.is_some() => Ok(cli),
-        Ok(cli) => attempt(&named).or(Ok(cli)),
-        Err(error) => attempt(&named).map_err(|_| error),
-    };
-    let cli: Result<Cli, clap::Error> = cli;
-    let cli = cli.map_err(|error| super::usage_error(&error))?;
+    let argv: Vec<OsString> =
+        std::iter::once("hostkit".into()).chain(words.iter().map(OsString::from)).collect();
+    let parsed = Cli::try_parse_from(&argv);
+    let lacks_a_name = !super::is_named(&parsed)
+        || parsed.as_ref().is_ok_and(|cli| cli.command.subject().1.is_none());
+    let named = if lacks_a_name { super::with_name(&argv, name) } else { None };
+    let cli = named.map_or(parsed, Ok).map_err(|error| super::usage_error(&error))?;
     if matches!(cli.command, super::Command::Gate(_)) {
         return Err(Error::new(Kind::Usage, "bad_request", "the gate leads nowhere but in"));
     }

@@ -9,6 +9,7 @@ pub mod create;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;
+pub mod env;
 pub mod events;
 pub mod facts;
 pub mod gate;
@@ -84,6 +85,8 @@ pub enum Command {
     Deploys(deploy::list::DeploysArgs),
     Doctor(doctor::Args),
     Drift(drift::Args),
+    #[command(subcommand)]
+    Env(env::Command),
     Events(events::Args),
     #[command(hide = true)]
     Gate(gate::Args),
@@ -117,6 +120,7 @@ impl Command {
             Self::Deploys(args) => ("deploys", Some(&args.name)),
             Self::Doctor(_) => ("doctor", None),
             Self::Drift(args) => ("drift", args.name.as_deref()),
+            Self::Env(command) => command.subject(),
             Self::Events(args) => ("events", args.name.as_deref()),
             Self::Gate(args) => ("gate", Some(&args.name)),
             Self::Init(_) => ("init", None),
@@ -179,13 +183,31 @@ pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
 /// A project's own user need not name the project.
 fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
     let parsed = Cli::try_parse_from(argv);
-    let Err(error) = &parsed else { return parsed };
-    if error.kind() != ErrorKind::MissingRequiredArgument {
+    if is_named(&parsed) {
         return parsed;
     }
-    let Some(name) = identity::own_project() else { return parsed };
-    let named = argv.iter().cloned().chain([OsString::from(name.as_str())]);
-    Cli::try_parse_from(named).or(parsed)
+    match identity::own_project() {
+        Some(name) => with_name(argv, &name).map_or(parsed, Ok),
+        None => parsed,
+    }
+}
+
+/// Whether nothing is wrong with a command line that a project's name would mend.
+fn is_named(parsed: &Result<Cli, clap::Error>) -> bool {
+    match parsed {
+        Ok(cli) => cli.command.subject().1.is_none_or(|name| name.parse::<ProjectName>().is_ok()),
+        Err(error) => error.kind() != ErrorKind::MissingRequiredArgument,
+    }
+}
+
+/// The command line with a project's name where it belongs, if there is such a place.
+fn with_name(argv: &[OsString], name: &ProjectName) -> Option<Cli> {
+    (1..=argv.len()).find_map(|at| {
+        let mut named = argv.to_vec();
+        named.insert(at, name.as_str().into());
+        let cli = Cli::try_parse_from(named).ok()?;
+        (cli.command.subject().1 == Some(name.as_str())).then_some(cli)
+    })
 }
 
 fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<ExitCode> {
@@ -256,6 +278,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Deploys(args) => deploy::list::deploys(args, cx)?,
         Command::Doctor(args) => return doctor::run(args, cx).map(verdict),
         Command::Drift(args) => return drift::run(args, cx).map(verdict),
+        Command::Env(command) => command.run(cx)?,
         Command::Events(args) => events::run(args, cx)?,
         Command::Gate(args) => return gate::run(args, cx),
         Command::Init(args) => init::run(args, cx)?,

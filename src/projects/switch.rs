@@ -8,7 +8,7 @@ use crate::{
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
-    steps::{Gate, Gone, Link, Standby, Switch, Target, Trigger},
+    steps::{Again, File, Gate, Gone, Judge, Link, Owner, Standby, Switch, Target, Text, Trigger},
     templates::Templates,
 };
 
@@ -17,6 +17,10 @@ pub struct From<'a> {
     pub old: Option<&'a Live>,
     /// Whether the main process runs: what stands still needs no standby.
     pub is_up: bool,
+    /// Text of the `.env` that it starts with, where that changes too.
+    pub env: Option<&'a str>,
+    /// When the plan is made, in microseconds: what started later is no longer the old.
+    pub now: u64,
 }
 
 /// The plan that moves requests to the release that `project` says is live.
@@ -31,7 +35,10 @@ pub fn switch_plan(
     let passwords = Passwords::none();
     let maker = Maker { project, facts, passwords: &passwords, config, templates };
     let switch = Trigger::Switch(Box::new(switch(project, live, from, config)?));
-    let mut plan = Plan::new(Ground::Known);
+    let mut plan = match from.env {
+        Some(text) => env_plan(project, text),
+        None => Plan::new(Ground::Known),
+    };
     if let Trigger::Switch(switch) = &switch
         && let (Some((unit, environment, port)), Some(gate), Some(old)) =
             (&switch.standby, &switch.new.gate, from.old)
@@ -62,9 +69,30 @@ pub fn switch_plan(
     plan.part("switched", format!("to {}", live.id));
     let link =
         Link { at: project.name.home().join("app"), to: format!("releases/{}", live.id).into() };
-    plan.notifying(Lane::Files, link, [switch]);
+    plan.notifying(Lane::Files, link, [switch.clone()]);
+    if from.old.is_some_and(|old| old.id == live.id) {
+        // The link stays, and the processes start anew all the same.
+        plan.notifying(Lane::Files, Again { unit: project.name.unit() }, [switch]);
+    }
     maker.site(&mut plan)?;
     Ok(plan)
+}
+
+/// The plan of a project's environment alone.
+pub fn env_plan(project: &Project, text: &str) -> Plan {
+    let mut plan = Plan::new(Ground::Known);
+    plan.part("environment", project.name.env_file().display().to_string());
+    plan.step(
+        Lane::Files,
+        File {
+            path: project.name.env_file(),
+            owner: Owner::new(0, project.uid),
+            mode: 0o640,
+            text: Text::Secret(text.to_owned()),
+            judge: Judge::Nobody,
+        },
+    );
+    plan
 }
 
 fn switch_of(switch: &Switch) -> Trigger {
@@ -87,6 +115,7 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
             (process_unit(name, "next"), standby_env(name).into(), port)
         }),
         drain: live.spec.switch.drain,
+        began: from.now,
         new,
         old,
     })

@@ -3,6 +3,7 @@
 //! A step looks, changes, takes back and takes away; each of the four may be done again.
 
 mod account;
+mod again;
 mod block;
 mod database;
 mod dir;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use account::Account;
+pub use again::Again;
 pub use block::{Block, Place};
 pub use database::{Database, NotPublic};
 pub use dir::{Contents, Dir};
@@ -183,7 +185,7 @@ macro_rules! any_step {
 }
 
 any_step! {
-    Account, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
+    Account, Again, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
     Log, NotPublic, OpenFiles, Reach, Role, Running, Service, Standby, Wall, WallTable,
 }
 

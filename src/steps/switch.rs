@@ -28,6 +28,8 @@ pub struct Switch {
     /// Where one was started: its unit, its variables, its port.
     pub standby: Option<(String, PathBuf, u16)>,
     pub drain: u64,
+    /// Microseconds since 1970: what started later is not what ran before.
+    pub began: u64,
     pub new: Target,
     /// What runs now, if anything does.
     pub old: Option<Target>,
@@ -92,6 +94,10 @@ impl Switch {
     /// Whether the main process runs that release.
     fn runs(&self, host: &Host, target: &Target) -> Result<bool> {
         let unit = host.unit(&self.unit)?;
+        if self.new.release == target.release && unit.active_since.is_some_and(|at| at > self.began)
+        {
+            return Ok(false);
+        }
         if unit.main_pid == 0 {
             return Ok(unit.is_active() && target.gate.is_none());
         }

@@ -130,6 +130,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             verb: "deploy",
             deploy: begun.deploy,
             phases,
+            env: None,
         };
         switch::carry_out(cx, &move_to, watch).map(|phases| (recipe, phases))
     });
@@ -353,7 +354,12 @@ fn report(
     cx.ui.result("deploy", Some(name.as_str()), &data, &text);
 }
 
-/// What a project's own user may not name: a path that root would open.
-pub(super) fn is_trusted(caller: &Caller) -> bool {
-    matches!(caller, Caller::Root | Caller::Operator { .. })
+/// Refuses a path on the server from a project's own user; `instead` is what to do.
+pub(super) fn may_name_paths(caller: &Caller, instead: &str) -> Result<()> {
+    if matches!(caller, Caller::Root | Caller::Operator { .. }) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Forbidden, "forbidden", "a path on the server is not yours to name")
+        .caused_by("root would open it")
+        .hint(instead))
 }

@@ -137,7 +137,7 @@ fn go(cx: &mut Context, project: &Project, target: &Release, now: &ReleaseId) ->
         actor: &actor,
     })?;
     let live = Live { id: target.id.clone(), spec: target.spec.clone() };
-    let to = Move { project, live, verb: "rollback", deploy, phases: BTreeMap::new() };
+    let to = Move { project, live, verb: "rollback", deploy, phases: BTreeMap::new(), env: None };
     match switch::carry_out(cx, &to, 0) {
         Ok(_) => Ok(()),
         Err(error) => {

@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::is_trusted;
+use super::may_name_paths;
 use crate::{
     archive::{self, Limits},
     commands::Context,
     config::Size,
-    error::{Context as _, Error, Kind, Result},
+    error::{Context as _, Error, Result},
     sys::Owner,
 };
 
@@ -43,15 +43,7 @@ impl Source {
                 ));
             }
         };
-        if !is_trusted(&cx.caller) {
-            return Err(Error::new(
-                Kind::Forbidden,
-                "forbidden",
-                "a path on the server is not yours to name",
-            )
-            .caused_by("root would open it")
-            .hint("send it instead: `tar cz . | hostkit deploy --archive -`"));
-        }
+        may_name_paths(&cx.caller, "send it instead: `tar cz . | hostkit deploy --archive -`")?;
         source.check().map(|()| source)
     }
 

@@ -23,6 +23,8 @@ pub struct Move<'a> {
     pub deploy: i64,
     /// What happened before, in milliseconds.
     pub phases: BTreeMap<String, u64>,
+    /// Text of the `.env` that it starts with, where that changes too.
+    pub env: Option<&'a str>,
 }
 
 /// A failed release is kept so long, to look at.
@@ -54,13 +56,14 @@ pub fn carry_out(cx: &mut Context, to: &Move<'_>, watch: u64) -> Result<BTreeMap
 }
 
 fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
-    let Move { project, live, verb, deploy, phases } = to;
+    let Move { project, live, verb, deploy, phases, env } = to;
     let facts = facts::of_switch()?;
     let unit = cx.host.unit(&project.name.unit())?;
     let mut wanted = (*project).clone();
     wanted.runtime = live.spec.runtime;
     wanted.live = Some(live.clone());
-    let from = From { old: project.live.as_ref(), is_up: unit.is_active() };
+    let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
+    let from = From { old: project.live.as_ref(), is_up: unit.is_active(), env: *env, now };
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
     let change = Change::Live {
@@ -154,6 +157,7 @@ fn go_back(cx: &mut Context, failed: &Move<'_>) -> Result<()> {
         verb: "rollback",
         deploy,
         phases: BTreeMap::new(),
+        env: None,
     };
     apply(cx, &back)?;
     cx.registry()?.condemn_release(name, &failed.live.id)

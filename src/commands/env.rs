@@ -1,0 +1,381 @@
+//! `hostkit env`: the variables that a project's processes start with.
+
+use std::{collections::BTreeMap, io::Read, path::Path};
+
+use serde::Serialize;
+
+use super::{
+    Context,
+    deploy::{may_name_paths, switch},
+    show,
+};
+use crate::{
+    envfile::{EnvFile, check_key},
+    error::{Context as _, Error, Result},
+    names::ProjectName,
+    plan::differences,
+    projects::{self, ManagedEnv},
+    registry::{NewDeploy, NewOperation, Project, Way},
+    secret::Secret,
+    ui::count,
+};
+
+/// Show and change a project's environment
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Diff(DiffArgs),
+    Get(GetArgs),
+    Import(ImportArgs),
+    List(ListArgs),
+    Set(SetArgs),
+    Unset(UnsetArgs),
+}
+
+/// Show how a file differs from a project's environment
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env diff my-shop .env.production
+  hostkit env diff my-shop - < .env.production")]
+pub struct DiffArgs {
+    /// Project whose environment to compare
+    pub name: String,
+    /// A file of variables; `-` is standard input
+    file: String,
+}
+
+/// Print the value of a variable
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env get my-shop DATABASE_URL")]
+pub struct GetArgs {
+    /// Project whose environment to read
+    pub name: String,
+    /// The variable
+    key: String,
+}
+
+/// Set the variables of a file
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env import my-shop .env.production --restart
+  ssh my-shop@server hostkit env import my-shop - < .env.production")]
+pub struct ImportArgs {
+    /// Project whose environment to change
+    pub name: String,
+    /// A file of variables; `-` is standard input
+    file: String,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Show a project's variables, their values hidden
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env list my-shop
+  hostkit env list my-shop --show-secrets")]
+pub struct ListArgs {
+    /// Project whose environment to show
+    pub name: String,
+    /// Show the values too
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+/// Set variables
+///
+/// A value that nobody else on the server may see goes in by standard input: name the key alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env set my-shop LOG_LEVEL=info --restart
+  hostkit env set my-shop SECRET_KEY --generate
+  hostkit env set my-shop SMTP_PASSWORD < password-file")]
+pub struct SetArgs {
+    /// Project whose environment to change
+    pub name: String,
+    /// Variables; of a key alone the value is read from standard input
+    #[arg(required = true, value_name = "KEY[=VALUE]")]
+    variables: Vec<String>,
+    /// Make a random value for each key that has none
+    #[arg(long)]
+    generate: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Take variables away
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env unset my-shop LOG_LEVEL --restart")]
+pub struct UnsetArgs {
+    /// Project whose environment to change
+    pub name: String,
+    /// Variables
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Let the processes take it up now, through the gate and without a failed request
+    #[arg(long)]
+    restart: bool,
+
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    changed: Vec<String>,
+    restarted: bool,
+}
+
+/// The longest that is read from a file or from standard input.
+const LONGEST: u64 = 1 << 20;
+
+impl Command {
+    pub fn subject(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Diff(args) => ("env diff", Some(&args.name)),
+            Self::Get(args) => ("env get", Some(&args.name)),
+            Self::Import(args) => ("env import", Some(&args.name)),
+            Self::List(args) => ("env list", Some(&args.name)),
+            Self::Set(args) => ("env set", Some(&args.name)),
+            Self::Unset(args) => ("env unset", Some(&args.name)),
+        }
+    }
+
+    pub fn run(&self, cx: &mut Context) -> Result<()> {
+        match self {
+            Self::Diff(args) => diff(args, cx),
+            Self::Get(args) => get(args, cx),
+            Self::Import(args) => import(args, cx),
+            Self::List(args) => list(args, cx),
+            Self::Set(args) => set(args, cx),
+            Self::Unset(args) => unset(args, cx),
+        }
+    }
+}
+
+fn file_of(cx: &Context, project: &Project) -> Result<EnvFile> {
+    let text = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
+    EnvFile::parse(&text)
+}
+
+fn list(args: &ListArgs, cx: &mut Context) -> Result<()> {
+    let project = cx.registry()?.project(&args.name.parse()?)?;
+    let file = file_of(cx, &project)?;
+    let value = |value: &str| if args.show_secrets { value.to_owned() } else { "***".to_owned() };
+    let all: BTreeMap<String, String> =
+        file.variables().map(|(key, v)| (key.to_owned(), value(v))).collect();
+    let line = |(key, value): (&str, &str)| format!("{key}={value}\n");
+    let text: String = file.variables().map(|(key, v)| line((key, &value(v)))).collect();
+    cx.ui.result("env list", Some(project.name.as_str()), &all, &text);
+    Ok(())
+}
+
+fn get(args: &GetArgs, cx: &mut Context) -> Result<()> {
+    let project = cx.registry()?.project(&args.name.parse()?)?;
+    let file = file_of(cx, &project)?;
+    let value = file.get(&args.key).ok_or_else(|| not_set(&project.name, &args.key))?;
+    cx.ui.result("env get", Some(project.name.as_str()), &value, &format!("{value}\n"));
+    Ok(())
+}
+
+fn not_set(name: &ProjectName, key: &str) -> Error {
+    Error::missing("no_variable", format!("{name} has no variable `{}`", key.escape_debug()))
+        .hint(format!("see `hostkit env list {name}`"))
+}
+
+fn read(cx: &Context, file: &str) -> Result<String> {
+    let mut text = String::new();
+    let failed = || format!("could not read `{file}`");
+    if file == "-" {
+        std::io::stdin().lock().take(LONGEST).read_to_string(&mut text).context(failed)?;
+        return Ok(text);
+    }
+    may_name_paths(&cx.caller, "send it by standard input: `hostkit env import - < FILE`")?;
+    let path = cx.started_in.join(Path::new(file));
+    let file = std::fs::File::open(path).context(failed)?;
+    file.take(LONGEST).read_to_string(&mut text).context(failed)?;
+    Ok(text)
+}
+
+fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
+    let project = cx.registry()?.project(&args.name.parse()?)?;
+    let theirs = EnvFile::parse(&read(cx, &args.file)?)?;
+    let ours = file_of(cx, &project)?;
+    let mut differs: BTreeMap<String, &str> = BTreeMap::new();
+    for (key, value) in theirs.variables() {
+        match ours.get(key) {
+            None => drop(differs.insert(key.to_owned(), "only in the file")),
+            Some(own) if own != value => drop(differs.insert(key.to_owned(), "another value")),
+            Some(_) => {}
+        }
+    }
+    for (key, _) in ours.variables().filter(|(key, _)| !ManagedEnv::KEYS.contains(key)) {
+        if theirs.get(key).is_none() {
+            differs.insert(key.to_owned(), "only on the server");
+        }
+    }
+    let mut text: String = differs.iter().map(|(key, how)| format!("{key}: {how}\n")).collect();
+    if text.is_empty() {
+        text.push_str("they are alike\n");
+    }
+    cx.ui.result("env diff", Some(project.name.as_str()), &differs, &text);
+    Ok(())
+}
+
+fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
+    let file = EnvFile::parse(&read(cx, &args.file)?)?;
+    let wanted: Vec<(String, Secret)> = file
+        .variables()
+        .filter(|(key, _)| !ManagedEnv::KEYS.contains(key))
+        .map(|(key, value)| (key.to_owned(), Secret::new(value)))
+        .collect();
+    change(cx, &args.name, "env import", &args.how, |file| {
+        wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
+    })
+}
+
+fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
+    let mut wanted: Vec<(&str, Secret)> = Vec::new();
+    let mut has_read = false;
+    for variable in &args.variables {
+        let (key, value) = match variable.split_once('=') {
+            Some((key, value)) => (key, Secret::new(value)),
+            None if args.generate => (variable.as_str(), Secret::generate()?),
+            None if has_read => {
+                return Err(Error::usage("bad_value", "only one value can come on standard input")
+                    .hint("set the others one by one, or by `hostkit env import`"));
+            }
+            None => {
+                has_read = true;
+                check_key(variable)?;
+                (variable.as_str(), Secret::new(read(cx, "-")?.trim_end_matches(['\n', '\r'])))
+            }
+        };
+        check_key(key)?;
+        refuse_managed(key)?;
+        wanted.push((key, value));
+    }
+    change(cx, &args.name, "env set", &args.how, |file| {
+        wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
+    })
+}
+
+fn refuse_managed(key: &str) -> Result<()> {
+    if !ManagedEnv::KEYS.contains(&key) {
+        return Ok(());
+    }
+    Err(Error::usage("managed", format!("`{key}` is hostkit's own to set"))
+        .caused_by("it names what hostkit made: a port, a database, a password"))
+}
+
+fn unset(args: &UnsetArgs, cx: &mut Context) -> Result<()> {
+    args.keys.iter().try_for_each(|key| refuse_managed(key))?;
+    let name: ProjectName = args.name.parse()?;
+    change(cx, &args.name, "env unset", &args.how, |file| {
+        let absent = args.keys.iter().find(|key| !file.unset(key));
+        absent.map_or(Ok(()), |key| Err(not_set(&name, key)))
+    })
+}
+
+/// The one way in which an environment changes: journaled, and gated where it restarts.
+fn change(
+    cx: &mut Context,
+    name: &str,
+    verb: &'static str,
+    how: &How,
+    edit: impl FnOnce(&mut EnvFile) -> Result<()>,
+) -> Result<()> {
+    let name: ProjectName = name.parse()?;
+    cx.registry()?.project(&name)?;
+    let _held = cx.take_project(&name, verb)?;
+    let project = cx.registry()?.living_project(&name)?;
+    let before = file_of(cx, &project)?;
+    let mut after = before.clone();
+    edit(&mut after)?;
+    let changed = changed(&before, &after);
+    let text = after.to_string();
+    if how.dry_run {
+        let plan = projects::env_plan(&project, &text);
+        show::preview(cx, verb, Some(&name), &differences(&plan, &cx.host)?);
+        return Ok(());
+    }
+    let is_up = cx.host.unit(&name.unit())?.is_active();
+    let restarts = how.restart && is_up && !changed.is_empty();
+    match (&project.live, restarts) {
+        (Some(live), true) => restart(cx, &project, live, verb, &text)?,
+        _ => write(cx, &project, verb, &text)?,
+    }
+    let told = match (changed.len(), restarts, is_up) {
+        (0, ..) => "nothing had to change\n".to_owned(),
+        (n, true, _) => format!("{} changed, and {name} runs with it\n", count(n, "variable")),
+        (n, false, true) => format!(
+            "{} changed; {name} takes it up when it restarts: hostkit project restart {name}\n",
+            count(n, "variable")
+        ),
+        (n, false, false) => format!("{} changed\n", count(n, "variable")),
+    };
+    let data = Changed { changed, restarted: restarts };
+    cx.ui.result(verb, Some(name.as_str()), &data, &told);
+    Ok(())
+}
+
+fn changed(before: &EnvFile, after: &EnvFile) -> Vec<String> {
+    let mut keys: Vec<String> = after
+        .variables()
+        .filter(|(key, value)| before.get(key) != Some(*value))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    keys.extend(
+        before.variables().map(|(k, _)| k).filter(|k| after.get(k).is_none()).map(str::to_owned),
+    );
+    keys
+}
+
+fn write(cx: &mut Context, project: &Project, verb: &str, text: &str) -> Result<()> {
+    let actor = cx.caller.actor();
+    let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
+    cx.carry_out(&new, None, |_, _| Ok((projects::env_plan(project, text), Vec::new())))?;
+    Ok(())
+}
+
+/// The same release again, with another environment: if it does not come up, the old one holds.
+fn restart(
+    cx: &mut Context,
+    project: &Project,
+    live: &crate::registry::Live,
+    verb: &'static str,
+    text: &str,
+) -> Result<()> {
+    let actor = cx.caller.actor();
+    let deploy = cx.registry()?.begin_deploy(&NewDeploy {
+        project: &project.name,
+        verb,
+        release: &live.id,
+        previous: Some(&live.id),
+        source: "the same release",
+        revision: None,
+        actor: &actor,
+    })?;
+    let to = switch::Move {
+        project,
+        live: live.clone(),
+        verb,
+        deploy,
+        phases: BTreeMap::new(),
+        env: Some(text),
+    };
+    match switch::carry_out(cx, &to, 0) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
+            Err(error.hint(format!("{} still runs with the environment that it had", project.name)))
+        }
+    }
+}
