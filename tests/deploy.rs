@@ -578,3 +578,35 @@ fn an_environment_changes_through_the_gate() {
     assert_eq!(vps.sh_as("shop", "hostkit env get bob GREETING").code, 5);
     vps.hostkit("drift shop").succeeds();
 }
+
+#[test]
+fn power_pulled_during_a_deploy_leaves_one_whole_release() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.version("two");
+    let one = shop.deploy("one");
+    let line = "deploy shop --source /root/two --no-watch --quiet";
+    let mut points = 0;
+    for n in [3, 9, 15, 18, 20, 22, 24] {
+        let ran = shop.vps.hostkit_fault(&format!("kill@{n}"), line);
+        shop.vps.crash();
+        shop.vps.boot();
+        points += usize::from(ran.code == 137);
+        // No command of ours: the units at boot do it.
+        shop.vps.wait_until("one whole release", |_| {
+            matches!(shop.serves().as_str(), "200 one" | "200 two")
+        });
+        shop.vps.hostkit("recover --quiet").succeeds();
+        let live = shop.vps.hostkit("project info shop --json").data();
+        let serves = if live["release"] == one.as_str() { "200 one" } else { "200 two" };
+        shop.vps.wait_until(&format!("what is recorded at {n}"), |_| shop.serves() == serves);
+        shop.vps.hostkit("drift shop").succeeds();
+        if serves == "200 two" {
+            shop.vps.hostkit(&format!("rollback shop --to {one} --quiet")).succeeds();
+        }
+    }
+    println!("failure points walked: {points} (deploy, power pulled)");
+    assert!(points >= 4, "{points}");
+    shop.deploy("two");
+    assert_eq!(shop.serves(), "200 two");
+}

@@ -1266,7 +1266,8 @@ def typed(brief):
         ("status \x1b[2J", 2),
     ):
         env = {"SSH_ORIGINAL_COMMAND": text}
-        yield f"over SSH: {text!r}", ask((HOSTKIT, "gate", other), code, env=env)
+        yield f"over SSH: {text!r}", ask((HOSTKIT, "gate", name), code, env=env)
+        yield f"over SSH, by the neighbour's gate: {text!r}", ask((HOSTKIT, "gate", other), 5, env=env)
     yield Control("over SSH: its own status"), run(
         "env", "SSH_ORIGINAL_COMMAND=hostkit status", HOSTKIT, "gate", name
     )
