@@ -11,6 +11,7 @@ mod delete;
 mod deploy;
 mod doctor;
 mod environment;
+mod examples;
 mod init;
 mod input;
 mod isolation;

@@ -1,0 +1,87 @@
+//! The examples, as a newcomer deploys them: real trees, with packages from the registries.
+
+use std::path::Path;
+
+use crate::vps::{BASE_DOMAIN, Vps};
+
+fn deployed(name: &str, provision: &str) -> Vps {
+    let vps = Vps::ready();
+    let example = format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    vps.push(Path::new(&example), &format!("/root/{name}"));
+    vps.hostkit(&format!("provision {name} {provision} --quiet")).succeeds();
+    deploy(&vps, name);
+    vps
+}
+
+fn deploy(vps: &Vps, name: &str) {
+    let told = vps.hostkit(&format!("deploy {name} --source /root/{name} --watch 2s"));
+    println!("{told}");
+    told.succeeds();
+    vps.hostkit(&format!("drift {name}")).succeeds();
+}
+
+fn page(vps: &Vps, name: &str, path: &str) -> String {
+    let answer = vps.get(&format!("{name}.{BASE_DOMAIN}"), path).unwrap();
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    answer.body
+}
+
+#[test]
+fn fastapi_with_its_database_and_migrations() {
+    let vps = deployed("fastapi", "");
+    assert!(page(&vps, "fastapi", "/health").contains("ok"));
+    let post = "curl -sS -H 'Host: fastapi.apps.test' -H 'Content-Type: application/json' -d '{\"text\":\"remember\"}' http://127.0.0.1/notes";
+    vps.sh(post).succeeds();
+    assert!(page(&vps, "fastapi", "/notes").contains("remember"));
+    // Once more, with what the first deploy left in the caches; the notes stay.
+    deploy(&vps, "fastapi");
+    assert!(page(&vps, "fastapi", "/notes").contains("remember"));
+    vps.hostkit("rollback fastapi").succeeds();
+    assert!(page(&vps, "fastapi", "/notes").contains("remember"));
+}
+
+#[test]
+fn express_on_node() {
+    let vps = deployed("express", "--no-db");
+    assert!(page(&vps, "express", "/").contains("express"));
+    deploy(&vps, "express");
+    assert!(page(&vps, "express", "/health").contains("ok"));
+}
+
+#[test]
+fn vite_built_into_a_static_site() {
+    let vps = deployed("vite", "--no-db --no-redis");
+    let index = page(&vps, "vite", "/");
+    let asset = index.split('"').find(|part| part.starts_with("/assets/")).unwrap();
+    assert!(page(&vps, "vite", asset).len() > 1000);
+    // A page of its own routes, and nothing that lies beside a site.
+    assert_eq!(page(&vps, "vite", "/any/route"), index);
+    for hidden in ["/.complete", "/.release", "/package.json"] {
+        let answer = vps.get(&format!("vite.{BASE_DOMAIN}"), hidden).unwrap();
+        assert!(
+            !answer.body.contains("HOSTKIT") && !answer.body.contains("devDependencies"),
+            "{hidden}"
+        );
+    }
+    deploy(&vps, "vite");
+    vps.hostkit("rollback vite").succeeds();
+    assert_eq!(page(&vps, "vite", "/"), index);
+}
+
+#[test]
+fn nextjs_standalone() {
+    let vps = deployed("nextjs", "--no-db --no-redis");
+    assert!(page(&vps, "nextjs", "/").contains("<html"));
+    page(&vps, "nextjs", "/api/health");
+    let listening = vps.sh("ss -Hltn | awk '{print $4}' | grep ':8001$'").succeeds();
+    assert_eq!(listening.trim(), "127.0.0.1:8001", "it listens on loopback alone");
+}
+
+#[test]
+fn several_processes_of_one_release() {
+    let vps = deployed("worker", "--no-db --no-redis");
+    page(&vps, "worker", "/");
+    for unit in ["hostkit-worker", "hostkit-worker-worker", "hostkit-worker-cleanup.timer"] {
+        assert_eq!(vps.sh(&format!("systemctl is-active {unit}")).stdout, "active\n", "{unit}");
+    }
+}
