@@ -248,7 +248,15 @@ fn processes_of_a_release_switch_together_or_not_at_all() {
         );
     }
     shop.vps.hostkit("drift shop").succeeds();
+    // Nobody's process takes a unit of somebody else, however it comes about.
+    shop.vps.hostkit("provision shop-tidy --no-db --no-redis --quiet").succeeds();
+    let told = shop.vps.hostkit("rollback shop").fails_with(4);
+    assert!(told.contains("is a unit of shop-tidy"), "{told}");
+    shop.vps.hostkit("drift shop-tidy").succeeds();
+    shop.vps.hostkit("project delete shop-tidy --yes --no-backup").succeeds();
     shop.vps.hostkit("rollback shop").succeeds();
+    let told = shop.vps.hostkit("provision shop-tidy --quiet").fails_with(4);
+    assert!(told.contains("is a unit of shop"), "{told}");
     for unit in ["hostkit-shop-worker", "hostkit-shop-tidy.timer"] {
         assert_eq!(
             shop.vps.sh(&format!("systemctl is-active {unit}")).stdout,

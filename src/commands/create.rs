@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Kind, Result},
     names::{Domain, ProjectName, PublicKey, Runtime},
     plan::{Ground, differences},
+    projects,
     registry::{Allotment, Change, NewOperation, Project, Way},
     sys::{Owner, net, nginx, users},
     ui::elapsed,
@@ -83,17 +84,27 @@ fn preview(new: &New, cx: &mut Context) -> Result<()> {
 
 /// All that can be refused before anything is changed.
 fn check(new: &New, cx: &mut Context) -> Result<()> {
-    let projects = cx.registry()?.projects()?;
-    if let Some(there) = projects.iter().find(|project| project.name == new.name) {
+    let known = cx.registry()?.projects()?;
+    if let Some(there) = known.iter().find(|project| project.name == new.name) {
         return Err(exists(there));
     }
-    if let Some(other) = projects.iter().find(|project| project.name.collides_with(&new.name)) {
+    if let Some(other) = known.iter().find(|project| project.name.collides_with(&new.name)) {
         return Err(Error::conflict(
             "name_taken",
             format!("`{}` can't be a project beside `{}`", new.name, other.name),
         )
         .caused_by("one of them could come to own a unit of the other")
         .hint("choose a name without that ending"));
+    }
+    let unit = new.name.unit();
+    let has_unit = |project: &&Project| {
+        let spec = project.live.as_ref().map(|live| &live.spec);
+        projects::unit_names(&project.name, spec).contains(&unit)
+    };
+    if let Some(other) = known.iter().find(has_unit) {
+        return Err(Error::conflict("name_taken", format!("`{unit}` is a unit of {}", other.name))
+            .caused_by("one of its processes is called so")
+            .hint("choose another name for the project"));
     }
     for (what, there) in [
         ("user", users::find(new.name.as_str())?.is_some()),
@@ -109,7 +120,7 @@ fn check(new: &New, cx: &mut Context) -> Result<()> {
     }
     facts::check_room(cx)?;
     let dump = facts::check_services(cx, new.redis, new.postgres)?;
-    check_domains(new, cx, &projects, &dump)
+    check_domains(new, cx, &known, &dump)
 }
 
 fn exists(project: &Project) -> Error {

@@ -19,7 +19,7 @@ pub use env::{ManagedEnv, passwords};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
 pub use spec::{FoundUnit, read_unit};
-pub use switch::{From, env_plan, release_file, switch_plan};
+pub use switch::{From, env_plan, release_file, switch_plan, unit_names};
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, check_command, process_unit, split_command, standby_env};
 

@@ -4,7 +4,7 @@ use super::{Facts, Maker, Passwords, process_unit, site, standby_env, unit};
 use crate::{
     config::Config,
     error::Result,
-    names::ReleaseId,
+    names::{ProjectName, ReleaseId},
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
@@ -156,6 +156,12 @@ fn retired(project: &Project, old: &Spec, new: &Spec) -> Vec<String> {
     };
     let kept = units(new);
     units(old).into_iter().filter(|unit| !kept.contains(unit)).collect()
+}
+
+/// The names of all units that a project has, or would have with that release.
+pub fn unit_names(name: &ProjectName, spec: Option<&Spec>) -> Vec<String> {
+    let own = spec.iter().flat_map(|spec| &spec.processes).filter(|p| p.kind != Kind::Web);
+    std::iter::once(name.unit()).chain(own.map(|p| process_unit(name, &p.name))).collect()
 }
 
 /// Text of the file by which a process learns of which release it is.
