@@ -85,7 +85,7 @@ fn ten_deploys_and_ten_rollbacks_fail_no_request() {
     shop.version("two");
     shop.deploy("one");
     assert_eq!(shop.serves(), "200 one");
-    let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 8);
+    let load = Load::on(&shop.vps, &format!("shop.{BASE_DOMAIN}"), 8);
     for n in 0..10 {
         let version = ["two", "one"][n % 2];
         shop.deploy(version);
@@ -149,7 +149,7 @@ fn a_release_that_does_not_come_up_changes_nothing() {
         ("deaf", "time.sleep(600)", "pass", "[deploy]\ntimeout = \"3s\"\n", "after 3 s"),
         ("slow", "", "time.sleep(30)", "[deploy]\ntimeout = \"3s\"\n", "does not answer"),
     ];
-    let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+    let load = Load::on(&shop.vps, &format!("shop.{BASE_DOMAIN}"), 4);
     for (name, start, handle, more, why) in broken {
         let server = app(name, start, handle);
         let manifest = format!("{MANIFEST}{more}");
@@ -180,7 +180,7 @@ fn what_breaks_after_the_switch_is_rolled_back() {
     for (name, start, handle) in late {
         let server = app(name, start, handle);
         shop.tree(name, &[("server.py", &server), ("hostkit.toml", MANIFEST)]);
-        let load = Load::on(&shop.vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+        let load = Load::on(&shop.vps, &format!("shop.{BASE_DOMAIN}"), 4);
         let line = format!("deploy shop --source /root/{name} --watch 20s");
         let told = shop.vps.hostkit(&line).fails_with(6);
         load.end();
@@ -546,7 +546,7 @@ fn an_environment_changes_through_the_gate() {
     shop.tree("one", &[("server.py", &server), ("hostkit.toml", MANIFEST)]);
     shop.deploy("one");
     assert_eq!(shop.serves(), "200 hello");
-    let load = Load::on(&vps.address(), &format!("shop.{BASE_DOMAIN}"), 4);
+    let load = Load::on(vps, &format!("shop.{BASE_DOMAIN}"), 4);
     for word in ["bye", "it's $HOME \"quoted\" #50%", "again"] {
         vps.write("/root/word", &format!("{word}\n"));
         vps.sh("hostkit env set shop GREETING --restart < /root/word").succeeds();

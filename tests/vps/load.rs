@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::AsFd,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +11,10 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::Vps;
 
 /// Visitors of one site: half of them keep their connection, and every other one posts.
 pub struct Load {
@@ -32,13 +37,19 @@ pub struct Report {
 }
 
 impl Load {
-    pub fn on(address: &str, host: &str, visitors: usize) -> Self {
+    /// They come by the server's own loopback: what lies between two machines is not what a deploy
+    /// can lose.
+    pub fn on(vps: &Vps, host: &str, visitors: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let address: SocketAddr = format!("{address}:80").parse().unwrap();
+        let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let network = Arc::new(std::fs::File::open(vps.network()).unwrap());
         let visit = |number: usize| {
             let (stop, seen, host) = (Arc::clone(&stop), Arc::clone(&seen), host.to_owned());
+            let network = Arc::clone(&network);
             std::thread::spawn(move || {
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(network.as_fd(), kind).unwrap();
                 let mut connection = None;
                 while !stop.load(Ordering::SeqCst) {
                     let start = Instant::now();

@@ -43,6 +43,11 @@ pub struct Answer {
 }
 
 impl Vps {
+    /// Its network, for a thread to move into.
+    pub fn network(&self) -> String {
+        format!("/run/netns/hostkit-{}", self.name)
+    }
+
     /// A fresh server with hostkit's program on it, and nothing done yet.
     pub fn bare() -> Self {
         let vps = Self::boot_new(None);
