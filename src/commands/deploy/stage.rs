@@ -52,16 +52,20 @@ pub fn log_path(name: &ProjectName, id: &str) -> PathBuf {
 
 /// Takes away what an interrupted deploy left. Whoever holds the project's lock may.
 pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
+    let units = Path::new("/run/systemd/system");
+    let prefix = format!("hostkit-{name}-build-");
+    for unit in cx.host.list(units)? {
+        let Some(unit) = unit.to_str().filter(|unit| unit.starts_with(&prefix)) else { continue };
+        let is = cx.host.unit(unit)?;
+        if is.active != "inactive" && is.active != "failed" {
+            cx.host.unit_job(Verb::Stop, unit)?;
+        }
+        cx.host.reset_failed(unit)?;
+        cx.host.remove_file(&units.join(unit))?;
+    }
     let staging = staging(name);
     if cx.host.meta(&staging)?.is_none() {
         return Ok(());
-    }
-    for (unit, is) in cx.host.units(&format!("hostkit-{name}-build-*.service"))? {
-        if is.active != "inactive" && is.active != "failed" {
-            cx.host.unit_job(Verb::Stop, &unit)?;
-        }
-        cx.host.reset_failed(&unit)?;
-        cx.host.remove_file(Path::new(&format!("/run/systemd/system/{unit}")))?;
     }
     // What was to become a release holds an empty place until it is complete.
     for id in cx.host.list(&staging)? {
