@@ -61,24 +61,8 @@ pub fn of_switch() -> Result<Facts> {
         has_ipv6: net::has_ipv6(),
         web: user("www-data", "nginx")?,
         log_group: users::find_group("adm")?.map_or(0, |(gid, _)| gid),
-        redis_version: Version { major: 7, minor: 0 },
-        env: None,
-        release: None,
-        app: None,
+        ..Facts::unknown()
     })
-}
-
-/// Where nothing can be looked up: enough to name what has to go.
-pub fn unknown() -> Facts {
-    Facts {
-        has_ipv6: false,
-        web: Owner::ROOT,
-        log_group: 0,
-        redis_version: Version { major: 7, minor: 0 },
-        env: None,
-        release: None,
-        app: None,
-    }
 }
 
 /// Whether a link's target is a release of the same project, and nothing else.

@@ -54,6 +54,21 @@ pub struct Facts {
     pub app: Option<PathBuf>,
 }
 
+impl Facts {
+    /// Where nothing was looked up: enough to name what there is.
+    pub fn unknown() -> Self {
+        Self {
+            has_ipv6: false,
+            web: Owner::ROOT,
+            log_group: 0,
+            redis_version: Version { major: 7, minor: 0 },
+            env: None,
+            release: None,
+            app: None,
+        }
+    }
+}
+
 /// Passwords of a project: read from its `.env`, or made new.
 #[derive(Clone, Debug)]
 pub struct Passwords {
@@ -95,15 +110,7 @@ pub fn plan(
 
 /// The plan of who gets in, alone.
 pub fn access_plan(project: &Project, config: &Config, templates: &Templates) -> Result<Plan> {
-    let facts = Facts {
-        has_ipv6: false,
-        web: Owner::ROOT,
-        log_group: 0,
-        redis_version: Version { major: 7, minor: 0 },
-        env: None,
-        release: None,
-        app: None,
-    };
+    let facts = Facts::unknown();
     let passwords = Passwords::none();
     let maker = Maker { project, facts: &facts, passwords: &passwords, config, templates };
     let mut plan = Plan::new(Ground::Known);

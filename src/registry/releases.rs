@@ -115,33 +115,26 @@ impl Registry {
 
     /// Marks a release that was refused; one that was good once stays good.
     pub fn fail_release(&mut self, project: &ProjectName, id: &ReleaseId) -> Result<()> {
-        self.db
-            .execute(
-                "UPDATE releases SET state = 'failed' WHERE project = ?1 AND id = ?2 AND state = 'staged'",
-                params![project.as_str(), id.as_str()],
-            )
-            .map_err(|e| lost(&e))?;
-        Ok(())
+        let sql = "UPDATE releases SET state = 'failed' \
+                   WHERE project = ?1 AND id = ?2 AND state = 'staged'";
+        self.on_release(sql, project, id)
     }
 
     /// Marks a release that came up and did not stay up: nobody is to go back to it.
     pub fn condemn_release(&mut self, project: &ProjectName, id: &ReleaseId) -> Result<()> {
-        self.db
-            .execute(
-                "UPDATE releases SET state = 'failed' WHERE project = ?1 AND id = ?2",
-                params![project.as_str(), id.as_str()],
-            )
-            .map_err(|e| lost(&e))?;
-        Ok(())
+        self.on_release(
+            "UPDATE releases SET state = 'failed' WHERE project = ?1 AND id = ?2",
+            project,
+            id,
+        )
     }
 
     pub fn forget_release(&mut self, project: &ProjectName, id: &ReleaseId) -> Result<()> {
-        self.db
-            .execute(
-                "DELETE FROM releases WHERE project = ?1 AND id = ?2",
-                params![project.as_str(), id.as_str()],
-            )
-            .map_err(|e| lost(&e))?;
+        self.on_release("DELETE FROM releases WHERE project = ?1 AND id = ?2", project, id)
+    }
+
+    fn on_release(&mut self, sql: &str, project: &ProjectName, id: &ReleaseId) -> Result<()> {
+        self.db.execute(sql, [project.as_str(), id.as_str()]).map_err(|e| lost(&e))?;
         Ok(())
     }
 

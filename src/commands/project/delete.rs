@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
+    projects::Facts,
     registry::Project,
     steps::Step,
     sys::{signals::Changing, systemd::Verb},
@@ -129,7 +130,7 @@ fn bare_plan(cx: &Context, project: &Project, error: Error) -> Result<Plan> {
     if matches!(error.code, "redis_down" | "postgres_down") {
         return Err(error);
     }
-    let mut facts = facts::of_project(&cx.host, project).unwrap_or_else(|_| facts::unknown());
+    let mut facts = facts::of_project(&cx.host, project).unwrap_or_else(|_| Facts::unknown());
     facts.env = None;
     let passwords = crate::projects::passwords(None)?;
     facts::plan_with(cx, project, &facts, &passwords, Ground::Known)
