@@ -87,6 +87,8 @@ pub struct Deploys {
     pub per_hour: u32,
     /// Failures in a row after which deploys are paused.
     pub pause_after: u32,
+    /// Whether a deploy first takes a checkpoint of the database.
+    pub checkpoint: bool,
     /// The longest archive that is taken.
     pub upload: Size,
 }
@@ -153,7 +155,7 @@ impl Default for Disk {
 
 impl Default for Deploys {
     fn default() -> Self {
-        Self { keep: 5, per_hour: 10, pause_after: 3, upload: Size(1 << 30) }
+        Self { keep: 5, per_hour: 10, pause_after: 3, checkpoint: true, upload: Size(1 << 30) }
     }
 }
 

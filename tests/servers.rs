@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
 
 mod chaos;
+mod checkpoint;
 mod delete;
 mod deploy;
 mod doctor;

@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::Context;
+use super::{Context, checkpoint::take};
 use crate::{
-    envfile::EnvFile,
     error::{Context as _, Error, Result},
     registry::Project,
     sys::{Cmd, Output, Owner},
@@ -61,7 +60,7 @@ fn fill(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
     }
     home(cx, project, dir)?;
     if project.postgres && cx.host.database(&project.name.database())?.is_some() {
-        database(cx, project, env.as_deref(), dir)?;
+        database(cx, project, dir)?;
     }
     Ok(())
 }
@@ -88,30 +87,10 @@ fn home(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
 }
 
 /// The database, dumped as the project's own role: nothing in it runs with more rights.
-fn database(cx: &Context, project: &Project, env: Option<&[u8]>, dir: &Path) -> Result<()> {
-    let env = env.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
-    let password = password(&env);
-    let password = password.ok_or_else(|| {
-        Error::failed("could not dump the database")
-            .caused_by("`.env` has no password for it in DATABASE_URL")
-    })?;
-    let dump = Cmd::new("/usr/bin/pg_dump")
-        .args(["--format=custom", "--host=127.0.0.1", "--no-password"])
-        .args(["--username", &project.name.role(), "--dbname", &project.name.database()])
-        .env("PGPASSWORD", password)
-        .user(Owner::new(project.uid, project.uid))
-        .limit(LIMIT);
-    into_file(cx, &dump, &dir.join("database.dump"))?.success().map(|_| ())
-}
-
-/// The database's password, also out of a file that somebody has made unreadable elsewhere.
-fn password(env: &str) -> Option<String> {
-    let line = env.lines().find_map(|line| line.strip_prefix("DATABASE_URL="));
-    let parsed =
-        EnvFile::parse(env).ok().and_then(|file| file.get("DATABASE_URL").map(str::to_owned));
-    let url = parsed.or_else(|| line.map(str::to_owned))?;
-    let (_, password) = url.split_once("://")?.1.split_once('@')?.0.split_once(':')?;
-    Some(password.to_owned())
+fn database(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
+    let login = take::login(cx, project)?;
+    let into = dir.join("database.dump");
+    cx.host.dump_database(&project.name.database(), &login, &into).map(|_| ())
 }
 
 /// Runs a program with its output into a new file, which is on the disk when this returns.

@@ -1,13 +1,10 @@
 //! `hostkit init`: makes a bare server ready, and can take all of it back.
 
-use std::{
-    io::{BufRead, IsTerminal, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Context, facts, show};
+use super::{Context, confirm, facts, show};
 use crate::{
     config::{COMMENTED, Config, PATH},
     error::{Error, Kind, Result},
@@ -216,25 +213,17 @@ fn check_version(version: Version) -> Result<()> {
 }
 
 fn ask_about_redis(keys: u64) -> Result<()> {
-    let refused = Error::not_ready("redis_in_use", "something else uses Redis on this server")
-        .caused_by(format!(
-            "it holds {keys} keys, and who has no password will be locked out (nothing is deleted)"
-        ))
-        .hint("go on all the same: `hostkit init --yes`");
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(refused);
-    }
-    let mut err = std::io::stderr();
-    let _ = write!(
-        err,
-        "Redis holds {keys} keys of something else. hostkit will switch off access without a password. Go on? [y/N] "
+    let refused = |_: &str| {
+        Error::not_ready("redis_in_use", "something else uses Redis on this server")
+            .caused_by(format!(
+                "it holds {keys} keys, and who has no password will be locked out (nothing is deleted)"
+            ))
+            .hint("go on all the same: `hostkit init --yes`")
+    };
+    let question = format!(
+        "Redis holds {keys} keys of something else. hostkit will switch off access without a password. Go on? [y/N]"
     );
-    let _ = err.flush();
-    let mut answer = String::new();
-    match std::io::stdin().lock().read_line(&mut answer) {
-        Ok(_) if answer.trim().eq_ignore_ascii_case("y") => redis::save_before_init(),
-        _ => Err(refused),
-    }
+    confirm::ask(&question, false, refused)
 }
 
 /// Takes back every init, the newest first, then the registry itself.

@@ -2,8 +2,10 @@
 
 pub mod backup;
 pub mod capabilities;
+pub mod checkpoint;
 pub mod completions;
 pub mod config;
+pub mod confirm;
 pub mod context;
 pub mod create;
 pub mod deploy;
@@ -79,6 +81,8 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Capabilities(capabilities::Args),
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     Completions(completions::Args),
     Config(config::Args),
     Deploy(deploy::Args),
@@ -114,6 +118,7 @@ impl Command {
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Capabilities(_) => ("capabilities", None),
+            Self::Checkpoint(command) => command.subject(),
             Self::Completions(_) => ("completions", None),
             Self::Config(_) => ("config", None),
             Self::Deploy(args) => ("deploy", Some(&args.name)),
@@ -272,6 +277,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
     let verdict = |holds: bool| if holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
     match command {
         Command::Capabilities(args) => capabilities::run(args, cx)?,
+        Command::Checkpoint(command) => command.run(cx)?,
         Command::Completions(args) => completions::run(args)?,
         Command::Config(args) => config::run(args, cx)?,
         Command::Deploy(args) => deploy::run(args, cx)?,

@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, deploy::stage::DEPLOYS, facts, state};
+use super::{Context, checkpoint::take, deploy::stage::DEPLOYS, facts, state};
 use crate::{
     error::{Error, Kind, Result},
     journal::KEPT,
     names::{ProjectName, PublicKey},
     projects,
     registry::{self, Change, Live, NewOperation, Of, Outcome, Project, Registry, Way},
+    steps::aside,
     sys::{Owner, users},
     ui::count,
 };
@@ -77,6 +78,11 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
         });
     }
     cx.wait = wait;
+    for name in unsettled(cx)? {
+        let outcome = if args.dry_run { "interrupted" } else { settle(cx, &name)? };
+        let verb = "checkpoint restore".to_owned();
+        operations.push(Ended { project: Some(name.to_string()), verb, outcome });
+    }
     let mut text = String::new();
     for Ended { project, verb, outcome } in &operations {
         let of = project.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -94,7 +100,32 @@ pub fn all(cx: &mut Context) -> Result<()> {
     for operation in cx.registry()?.open_operations(Of::All)? {
         end(cx, operation.project.as_ref(), operation.way)?;
     }
+    for name in unsettled(cx)? {
+        settle(cx, &name)?;
+    }
     Ok(())
+}
+
+/// Projects whose database was put back, and what it replaced has no checkpoint yet.
+pub fn unsettled(cx: &mut Context) -> Result<Vec<ProjectName>> {
+    let mut projects = cx.registry()?.projects()?;
+    projects.retain(|project| project.postgres);
+    if projects.is_empty() || cx.host.postgres_version().is_err() {
+        return Ok(Vec::new());
+    }
+    let rows = cx.host.query("SELECT datname::text FROM pg_database", &[])?;
+    let databases: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    projects.retain(|project| databases.contains(&aside(&project.name.database())));
+    Ok(projects.into_iter().map(|project| project.name).collect())
+}
+
+fn settle(cx: &mut Context, name: &ProjectName) -> Result<&'static str> {
+    let _held = match cx.take_project(name, "recover") {
+        Err(error) if error.kind == Kind::Locked => return Ok("running"),
+        taken => taken?,
+    };
+    let project = cx.registry()?.project(name)?;
+    take::settle(cx, &project).map(|_| "finished")
 }
 
 /// Taking the lock is what ends an operation whose process is gone.

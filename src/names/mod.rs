@@ -11,7 +11,7 @@ pub use ci_key::CiKey;
 pub use domain::Domain;
 pub use key::PublicKey;
 pub use project::ProjectName;
-pub use release::ReleaseId;
+pub use release::{CheckpointId, ReleaseId};
 pub use runtime::Runtime;
 
 /// Implements serde by way of `Display` and `FromStr`, so that what is read is checked again.

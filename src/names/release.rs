@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ReleaseId(String);
 
+/// A checkpoint is named in the same way, by when it was taken.
+pub type CheckpointId = ReleaseId;
+
 impl ReleaseId {
     /// The n-th release of that second.
     pub fn at(moment: Timestamp, n: u16) -> Self {

@@ -61,14 +61,27 @@ fn managed(project: &Project, passwords: &Passwords) -> Vec<(&'static str, Optio
 pub fn passwords(env: Option<&str>) -> Result<Passwords> {
     let file = env.and_then(|text| EnvFile::parse(text).ok());
     let found = |key: &str| {
-        let url = file.as_ref()?.get(key)?;
-        let (_, rest) = url.split_once("://")?;
-        let (_, password) = rest.split_once('@')?.0.split_once(':')?;
+        let password = password_of(file.as_ref()?.get(key)?)?;
         let plain = password.len() >= 16 && password.bytes().all(|b| b.is_ascii_alphanumeric());
         plain.then(|| Secret::new(password))
     };
     let or_new = |found: Option<Secret>| found.map_or_else(Secret::generate, Ok);
     Ok(Passwords { redis: or_new(found("REDIS_URL"))?, postgres: or_new(found("DATABASE_URL"))? })
+}
+
+/// The database's password, also out of a file that somebody has made unreadable elsewhere.
+pub fn database_password(env: &str) -> Option<Secret> {
+    let line = env.lines().find_map(|line| line.strip_prefix("DATABASE_URL="));
+    let parsed =
+        EnvFile::parse(env).ok().and_then(|file| file.get("DATABASE_URL").map(str::to_owned));
+    let url = parsed.or_else(|| line.map(str::to_owned))?;
+    password_of(&url).map(Secret::new)
+}
+
+/// `postgresql://role:password@host/database`
+fn password_of(url: &str) -> Option<&str> {
+    let (_, password) = url.split_once("://")?.1.split_once('@')?.0.split_once(':')?;
+    Some(password)
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ impl Maker<'_> {
             ("/etc/hostkit", 0o755),
             ("/etc/hostkit/templates", 0o755),
             (WALL_DIR, 0o755),
+            ("/var/lib/hostkit/checkpoints", 0o700),
             ("/var/lib/hostkit/deploys", 0o700),
             ("/srv/backups", 0o755),
             ("/srv/backups/hostkit", 0o700),

@@ -15,11 +15,11 @@ use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
 pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
-pub use env::{ManagedEnv, passwords};
+pub use env::{ManagedEnv, database_password, passwords};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
 pub use spec::{FoundUnit, read_unit};
-pub use switch::{From, env_plan, release_file, switch_plan, unit_names};
+pub use switch::{From, env_plan, release_file, restore_plan, switch_plan, unit_names};
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, check_command, process_unit, split_command, standby_env};
 
@@ -184,8 +184,10 @@ impl Maker<'_> {
                 judge: Judge::Nobody,
             },
         );
-        let builds = format!("/var/lib/hostkit/deploys/{name}").into();
-        plan.step(Lane::Files, self.dir(builds, Owner::ROOT, 0o700));
+        for of in ["deploys", "checkpoints"] {
+            let path = format!("/var/lib/hostkit/{of}/{name}").into();
+            plan.step(Lane::Files, self.dir(path, Owner::ROOT, 0o700));
+        }
         let logs = name.logs();
         plan.step(Lane::Files, self.dir(logs.clone(), self.shown(), 0o2750));
         for log in ["app.log", "error.log"] {

@@ -8,7 +8,10 @@ use crate::{
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
-    steps::{Again, File, Gate, Gone, Judge, Link, Owner, Standby, Switch, Target, Text, Trigger},
+    steps::{
+        Again, File, Gate, Gone, Judge, Link, Owner, Restored, Standby, Switch, Target, Text,
+        Trigger,
+    },
     templates::Templates,
 };
 
@@ -19,6 +22,8 @@ pub struct From<'a> {
     pub is_up: bool,
     /// Text of the `.env` that it starts with, where that changes too.
     pub env: Option<&'a str>,
+    /// What the database is put back to, before the release comes that belongs to it.
+    pub restored: Option<Restored>,
     /// When the plan is made, in microseconds: what started later is no longer the old.
     pub now: u64,
 }
@@ -27,18 +32,15 @@ pub struct From<'a> {
 pub fn switch_plan(
     project: &Project,
     live: &Live,
-    from: &From<'_>,
+    mut from: From<'_>,
     facts: &Facts,
     config: &Config,
     templates: &Templates,
 ) -> Result<Plan> {
     let passwords = Passwords::none();
     let maker = Maker { project, facts, passwords: &passwords, config, templates };
-    let switch = Trigger::Switch(Box::new(switch(project, live, from, config)?));
-    let mut plan = match from.env {
-        Some(text) => env_plan(project, text),
-        None => Plan::new(Ground::Known),
-    };
+    let switch = Trigger::Switch(Box::new(switch(project, live, &from, config)?));
+    let mut plan = restore_plan(project, from.restored.take(), from.env);
     if let Trigger::Switch(switch) = &switch
         && let (Some((unit, environment, port)), Some(gate), Some(old)) =
             (&switch.standby, &switch.new.gate, from.old)
@@ -76,6 +78,16 @@ pub fn switch_plan(
     }
     maker.site(&mut plan)?;
     Ok(plan)
+}
+
+/// The plan that puts a project's database and environment back, if they are given.
+pub fn restore_plan(project: &Project, database: Option<Restored>, env: Option<&str>) -> Plan {
+    let mut plan = env.map_or_else(|| Plan::new(Ground::Known), |text| env_plan(project, text));
+    if let Some(restored) = database {
+        plan.part("database", format!("{} put back", restored.database));
+        plan.step(Lane::Files, restored);
+    }
+    plan
 }
 
 /// The plan of a project's environment alone.

@@ -1,6 +1,7 @@
 //! What there is, in SQLite: projects, what they were handed, what is being done, what was done.
 
 mod allotments;
+mod checkpoints;
 mod events;
 mod operations;
 mod projects;
@@ -12,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
+pub use checkpoints::{Checkpoint, CheckpointKind};
 pub use events::Event;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
@@ -27,6 +29,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/001-projects.sql")),
     M::up(include_str!("migrations/002-releases.sql")),
     M::up(include_str!("migrations/003-ci-keys.sql")),
+    M::up(include_str!("migrations/004-checkpoints.sql")),
 ];
 
 pub struct Registry {

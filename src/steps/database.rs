@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Check, Kept, Step};
+use super::{Before, Check, Kept, Step, restored};
 use crate::{
     error::{Error, Result},
     sys::{
@@ -102,8 +102,8 @@ impl Step for Database {
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&self.name));
-        host.sql(&format!("remove the database `{}`", self.name), &sql)
+        restored::remove_beside(host, &self.name)?;
+        host.drop_database(&self.name)
     }
 }
 

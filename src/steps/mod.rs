@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod open_files;
 mod reach;
+mod restored;
 mod role;
 mod running;
 mod standby;
@@ -45,6 +46,7 @@ pub use link::Link;
 pub use log::Log;
 pub use open_files::OpenFiles;
 pub use reach::Reach;
+pub use restored::{Restored, aside};
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service};
 pub use standby::Standby;
@@ -186,7 +188,7 @@ macro_rules! any_step {
 
 any_step! {
     Account, Again, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, NotPublic, OpenFiles, Reach, Role, Running, Service, Standby, Wall, WallTable,
+    Log, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Wall, WallTable,
 }
 
 impl Step for AnyStep {

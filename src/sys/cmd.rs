@@ -8,6 +8,7 @@ use std::{
     os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,7 @@ pub struct Cmd {
     env: Vec<(&'static str, OsString)>,
     user: Option<Owner>,
     stdin: Vec<u8>,
+    input: Option<Arc<File>>,
     limit: Duration,
 }
 
@@ -49,6 +51,7 @@ impl Cmd {
             env: Vec::new(),
             user: None,
             stdin: Vec::new(),
+            input: None,
             limit: Duration::from_mins(1),
         }
     }
@@ -75,6 +78,13 @@ impl Cmd {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// Reads a file from where it stands, which root has opened.
+    #[must_use]
+    pub fn input(mut self, file: File) -> Self {
+        self.input = Some(Arc::new(file));
         self
     }
 
@@ -112,6 +122,9 @@ impl Cmd {
     }
 
     fn spawn(&self, mut command: Command) -> Result<Child> {
+        if let Some(input) = &self.input {
+            command.stdin(input.try_clone().context(|| "could not pass on a file".into())?);
+        }
         command.spawn().map_err(|e| {
             let error = Error::failed(format!("could not run `{}`", self.program.display()));
             if e.kind() == io::ErrorKind::NotFound {

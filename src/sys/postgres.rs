@@ -145,6 +145,28 @@ impl Host {
         self.with_postgres("ask PostgreSQL", async |client| client.query(sql, params).await)
     }
 
+    /// Runs statements in another database than the server's own.
+    pub fn sql_in(&self, database: &str, what: &str, statements: &str) -> Result<()> {
+        self.effect(what, || {
+            let session = Session::connect(database)?;
+            session.runtime.block_on(session.client.batch_execute(statements)).map_err(|e| {
+                Error::failed(format!("could not {what} in `{database}`")).caused_by(said(&e))
+            })
+        })
+    }
+
+    pub fn query_in(
+        &self,
+        database: &str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        let session = Session::connect(database)?;
+        session.runtime.block_on(session.client.query(sql, params)).map_err(|e| {
+            Error::failed(format!("could not ask the database `{database}`")).caused_by(said(&e))
+        })
+    }
+
     /// Takes from a role all that others gave it, in their databases too, so that it can be
     /// dropped. What it made there stays, and is the database's owner's from then on.
     pub fn strip_role(&self, role: &str) -> Result<()> {
@@ -161,12 +183,7 @@ impl Host {
             let role = identifier(role);
             let sql =
                 format!("REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}", identifier(&owner));
-            self.effect(&what, || {
-                let session = Session::connect(&database)?;
-                session.runtime.block_on(session.client.batch_execute(&sql)).map_err(|e| {
-                    Error::failed(format!("could not {what} in `{database}`")).caused_by(said(&e))
-                })
-            })?;
+            self.sql_in(&database, &what, &sql)?;
         }
         Ok(())
     }

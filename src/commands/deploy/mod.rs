@@ -13,14 +13,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use self::{source::Source, stage::Stage};
-use super::{Context, facts};
+use super::{Context, checkpoint::take, facts};
 use crate::{
     caller::Caller,
     config::Wait,
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     projects::Recipe,
-    registry::{Live, NewDeploy, Project, Release, ReleaseState},
+    registry::{CheckpointKind, Live, NewDeploy, Project, Release, ReleaseState},
     release::Strategy,
     sys::signals::Changing,
     ui::elapsed,
@@ -68,6 +68,10 @@ pub struct Args {
     /// Leave out migrations that were found
     #[arg(long)]
     no_migrate: bool,
+
+    /// Take no checkpoint of the database first
+    #[arg(long)]
+    no_checkpoint: bool,
 
     /// Watch the new release for so long, and roll back if it fails
     #[arg(long, value_name = "TIME", conflicts_with = "no_watch")]
@@ -131,12 +135,14 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             deploy: begun.deploy,
             phases,
             env: None,
+            restored: None,
         };
-        switch::carry_out(cx, &move_to, watch).map(|phases| (recipe, phases))
+        switch::carry_out(cx, move_to, watch).map(|phases| (recipe, phases))
     });
     let ended = match result {
         Ok((recipe, phases)) => {
             switch::prune(cx, &name)?;
+            take::prune(cx, &name)?;
             report(cx, &begun, &recipe, &phases, start);
             Ok(())
         }
@@ -238,10 +244,36 @@ fn make(
         .filter(|process| !args.no_migrate || recipe.migrations.as_ref() != Some(*process))
         .cloned()
         .collect();
+    checkpoint(args, cx, begun, stage, !before.is_empty())?;
     for process in &before {
         stage.prepare(cx, process, &recipe)?;
     }
     Ok(recipe)
+}
+
+/// Keeps what the release that is live leaves to its successor: to that one can go back in full.
+fn checkpoint(
+    args: &Args,
+    cx: &mut Context,
+    begun: &Begun,
+    stage: &mut Stage<'_>,
+    migrates: bool,
+) -> Result<()> {
+    let project = &begun.project;
+    if args.no_checkpoint || !cx.config.deploys.checkpoint || project.live.is_none() {
+        return Ok(());
+    }
+    let kind = if migrates { CheckpointKind::PreMigration } else { CheckpointKind::PreDeploy };
+    take::settle(cx, project)?;
+    let mut new = take::begin(cx, project, kind, None)?;
+    if project.postgres {
+        stage.phase(cx, "checkpoint", |_| {
+            take::fill(cx, project, &mut new)
+                .map_err(|error| error.hint("deploy without one: `--no-checkpoint`"))?;
+            Ok(((), new.dump.map_or(String::new(), crate::ui::bytes)))
+        })?;
+    }
+    take::record(cx, &project.name, &new)
 }
 
 fn tell_recipe(cx: &Context, recipe: &Recipe) {

@@ -13,6 +13,7 @@ use crate::{
     names::{ProjectName, ReleaseId},
     projects::{self, From},
     registry::{Change, Live, NewDeploy, NewOperation, Project, Release, ReleaseState, Way},
+    steps::Restored,
     sys::signals,
 };
 
@@ -25,6 +26,8 @@ pub struct Move<'a> {
     pub phases: BTreeMap<String, u64>,
     /// Text of the `.env` that it starts with, where that changes too.
     pub env: Option<&'a str>,
+    /// What the database is put back to, where the release comes with its data.
+    pub restored: Option<Restored>,
 }
 
 /// A failed release is kept so long, to look at.
@@ -32,11 +35,13 @@ const KEPT_FAILED: i64 = 24;
 
 /// Moves there, and stays there for as long as it is watched; else back, with an error. Gives
 /// back the phases with its own.
-pub fn carry_out(cx: &mut Context, to: &Move<'_>, watch: u64) -> Result<BTreeMap<String, u64>> {
+pub fn carry_out(cx: &mut Context, mut to: Move<'_>, watch: u64) -> Result<BTreeMap<String, u64>> {
     let logs = Logs::of(to.project, &to.live);
     let start = Instant::now();
     let mut phases = to.phases.clone();
-    let error = match apply(cx, to) {
+    let restored = to.restored.take();
+    let to = &to;
+    let error = match apply(cx, to, restored) {
         Ok(()) => {
             let took = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             phases.insert("switch".into(), took);
@@ -55,8 +60,8 @@ pub fn carry_out(cx: &mut Context, to: &Move<'_>, watch: u64) -> Result<BTreeMap
     Err(error)
 }
 
-fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
-    let Move { project, live, verb, deploy, phases, env } = to;
+fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<()> {
+    let Move { project, live, verb, deploy, phases, env, .. } = to;
     check_units(cx, project, live)?;
     let facts = facts::of_switch()?;
     let unit = cx.host.unit(&project.name.unit())?;
@@ -64,7 +69,8 @@ fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
     wanted.runtime = live.spec.runtime;
     wanted.live = Some(live.clone());
     let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
-    let from = From { old: project.live.as_ref(), is_up: unit.is_active(), env: *env, now };
+    let from =
+        From { old: project.live.as_ref(), is_up: unit.is_active(), env: *env, restored, now };
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
     let change = Change::Live {
@@ -75,7 +81,7 @@ fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
     };
     cx.carry_out(&new, None, |cx, _| {
         let templates = cx.templates()?;
-        let plan = projects::switch_plan(&wanted, live, &from, &facts, &cx.config, &templates)?;
+        let plan = projects::switch_plan(&wanted, live, from, &facts, &cx.config, &templates)?;
         Ok((plan, vec![change]))
     })?;
     Ok(())
@@ -178,8 +184,9 @@ fn go_back(cx: &mut Context, failed: &Move<'_>) -> Result<()> {
         deploy,
         phases: BTreeMap::new(),
         env: None,
+        restored: None,
     };
-    apply(cx, &back)?;
+    apply(cx, &back, None)?;
     cx.registry()?.condemn_release(name, &failed.live.id)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{Check, Cure};
 use crate::{
-    commands::{Context, facts, state},
+    commands::{Context, facts, recover, state},
     error::Result,
     names::ProjectName,
     plan::{Ground, differences},
@@ -20,6 +20,7 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
         Err(error) => return vec![Check::error("projects", &error)],
     };
     let listeners = net::listeners().unwrap_or_default();
+    let unsettled = recover::unsettled(cx).unwrap_or_default();
     let units = state::units(cx, true);
     let mut checks = Vec::new();
     for project in &projects {
@@ -34,6 +35,11 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
         checks.extend(as_made(cx, project));
         checks.push(ports(project, &listeners));
         checks.push(site(cx, project));
+        if unsettled.contains(&project.name) {
+            let why = "what a restoration replaced has no checkpoint yet";
+            let name = format!("{}: checkpoints", project.name);
+            checks.push(Check::wrong(name, why).fix("hostkit recover").cure(Cure::Recover));
+        }
         if let Some(unit) = units.get(&project.name.unit())
             && unit.is_failing()
         {

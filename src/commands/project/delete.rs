@@ -1,11 +1,9 @@
 //! `hostkit project delete`: a last backup, then everything, and never back.
 
-use std::io::{BufRead, IsTerminal, Write};
-
 use serde::Serialize;
 
 use crate::{
-    commands::{Context, backup, facts},
+    commands::{Context, backup, confirm, facts},
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
@@ -167,19 +165,9 @@ fn confirm(args: &Args, name: &ProjectName) -> Result<()> {
             Err(refused("--confirm names another project"))
         };
     }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(refused("nobody is there to ask"));
-    }
-    let mut err = std::io::stderr();
-    let _ =
-        write!(err, "This deletes {name}, its files, its database and its site. Type its name: ");
-    let _ = err.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    match read {
-        Ok(_) if answer.trim() == name.as_str() => Ok(()),
-        _ => Err(refused("the answer was another one")),
-    }
+    let question =
+        format!("This deletes {name}, its files, its database and its site. Type its name:");
+    confirm::answer(&question, |answer| answer == name.as_str(), refused)
 }
 
 /// Stops the project so that nothing moves, and backs it up. If that fails it runs again.

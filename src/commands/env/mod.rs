@@ -1,11 +1,14 @@
 //! `hostkit env`: the variables that a project's processes start with.
 
+mod history;
+
 use std::{collections::BTreeMap, io::Read, path::Path};
 
 use serde::Serialize;
 
 use super::{
     Context,
+    checkpoint::take,
     deploy::{may_name_paths, switch},
     show,
 };
@@ -15,7 +18,7 @@ use crate::{
     names::ProjectName,
     plan::differences,
     projects::{self, ManagedEnv},
-    registry::{NewDeploy, NewOperation, Project, Way},
+    registry::{CheckpointKind, NewDeploy, NewOperation, Project, Way},
     secret::Secret,
     ui::count,
 };
@@ -25,9 +28,12 @@ use crate::{
 pub enum Command {
     Diff(DiffArgs),
     Get(GetArgs),
+    History(history::HistoryArgs),
     Import(ImportArgs),
     List(ListArgs),
+    Restore(history::RestoreArgs),
     Set(SetArgs),
+    Sync(SyncArgs),
     Unset(UnsetArgs),
 }
 
@@ -102,6 +108,18 @@ pub struct SetArgs {
     how: How,
 }
 
+/// Make the environment what a file says
+///
+/// Sets the file's variables and takes all others away, but for those that hostkit sets itself.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit env sync my-shop .env.production --dry-run
+  hostkit env sync my-shop .env.production --restart")]
+pub struct SyncArgs {
+    #[command(flatten)]
+    import: ImportArgs,
+}
+
 /// Take variables away
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -141,7 +159,10 @@ impl Command {
         match self {
             Self::Diff(args) => ("env diff", Some(&args.name)),
             Self::Get(args) => ("env get", Some(&args.name)),
+            Self::History(args) => ("env history", Some(&args.name)),
             Self::Import(args) => ("env import", Some(&args.name)),
+            Self::Restore(args) => ("env restore", Some(&args.name)),
+            Self::Sync(args) => ("env sync", Some(&args.import.name)),
             Self::List(args) => ("env list", Some(&args.name)),
             Self::Set(args) => ("env set", Some(&args.name)),
             Self::Unset(args) => ("env unset", Some(&args.name)),
@@ -152,9 +173,12 @@ impl Command {
         match self {
             Self::Diff(args) => diff(args, cx),
             Self::Get(args) => get(args, cx),
+            Self::History(args) => history::history(args, cx),
             Self::Import(args) => import(args, cx),
             Self::List(args) => list(args, cx),
+            Self::Restore(args) => history::restore(args, cx),
             Self::Set(args) => set(args, cx),
+            Self::Sync(args) => sync(args, cx),
             Self::Unset(args) => unset(args, cx),
         }
     }
@@ -229,14 +253,35 @@ fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
+/// The variables of a file, but for those that hostkit sets.
+fn owners_variables(cx: &Context, args: &ImportArgs) -> Result<Vec<(String, Secret)>> {
     let file = EnvFile::parse(&read(cx, &args.file)?)?;
-    let wanted: Vec<(String, Secret)> = file
+    Ok(file
         .variables()
         .filter(|(key, _)| !ManagedEnv::KEYS.contains(key))
         .map(|(key, value)| (key.to_owned(), Secret::new(value)))
-        .collect();
+        .collect())
+}
+
+fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
+    let wanted = owners_variables(cx, args)?;
     change(cx, &args.name, "env import", &args.how, |file| {
+        wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
+    })
+}
+
+/// Like an import, but what the file does not name is taken away.
+fn sync(args: &SyncArgs, cx: &mut Context) -> Result<()> {
+    let wanted = owners_variables(cx, &args.import)?;
+    change(cx, &args.import.name, "env sync", &args.import.how, |file| {
+        let stays = |key: &str| {
+            ManagedEnv::KEYS.contains(&key) || wanted.iter().any(|(named, _)| named == key)
+        };
+        let gone: Vec<String> =
+            file.variables().map(|(key, _)| key.to_owned()).filter(|key| !stays(key)).collect();
+        for key in &gone {
+            file.unset(key);
+        }
         wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
     })
 }
@@ -308,9 +353,18 @@ fn change(
     }
     let is_up = cx.host.unit(&name.unit())?.is_active();
     let restarts = how.restart && is_up && !changed.is_empty();
-    match (&project.live, restarts) {
-        (Some(live), true) => restart(cx, &project, live, verb, &text)?,
-        _ => write(cx, &project, verb, &text)?,
+    if !changed.is_empty() {
+        let note = format!("{verb}: {}", changed.join(", "));
+        let before = take::take(cx, &project, CheckpointKind::Env, Some(&note))?;
+        let done = match (&project.live, restarts) {
+            (Some(live), true) => restart(cx, &project, live, verb, &text),
+            _ => write(cx, &project, verb, &text),
+        };
+        if done.is_err() {
+            take::forget(cx, &name, &before.id)?;
+        }
+        done?;
+        take::prune(cx, &name)?;
     }
     let told = match (changed.len(), restarts, is_up) {
         (0, ..) => "nothing had to change\n".to_owned(),
@@ -370,8 +424,9 @@ fn restart(
         deploy,
         phases: BTreeMap::new(),
         env: Some(text),
+        restored: None,
     };
-    match switch::carry_out(cx, &to, 0) {
+    match switch::carry_out(cx, to, 0) {
         Ok(_) => Ok(()),
         Err(error) => {
             cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;

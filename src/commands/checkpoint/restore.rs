@@ -1,0 +1,168 @@
+//! Puts a project's database, and its environment if asked for, back to a checkpoint.
+
+use serde::Serialize;
+
+use super::{find, take};
+use crate::{
+    commands::{Context, confirm},
+    envfile::EnvFile,
+    error::{Error, Result},
+    names::{CheckpointId, ProjectName},
+    projects::{self, ManagedEnv},
+    registry::{Checkpoint, NewOperation, Project, Way},
+    steps::Restored,
+    ui::{ago, bytes},
+};
+
+/// Put a project's database back to a checkpoint
+///
+/// The dump is read into a new database, which takes the place of the present one when it is
+/// whole: connections end, and the present one becomes a checkpoint with its last row. If
+/// anything fails, the present one stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hostkit checkpoint restore my-shop 20261121-093012
+  hostkit checkpoint restore my-shop 20261121-093012 --env --yes")]
+pub struct Args {
+    /// Project whose state to put back
+    pub name: String,
+
+    /// The checkpoint: `hostkit checkpoint list` names them
+    id: String,
+
+    /// Put the environment back, too
+    #[arg(long)]
+    env: bool,
+
+    /// Put back the environment alone
+    #[arg(long, conflicts_with = "env")]
+    env_only: bool,
+
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    checkpoint: &'a CheckpointId,
+    /// The state that was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'a CheckpointId>,
+    database: bool,
+    env: bool,
+}
+
+pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    let name: ProjectName = args.name.parse()?;
+    let id = args.id.parse::<CheckpointId>()?;
+    cx.registry()?.project(&name)?;
+    let _held = cx.take_project(&name, "checkpoint restore")?;
+    let project = cx.registry()?.living_project(&name)?;
+    let checkpoint = find(cx, &name, &id)?;
+    let with_env = args.env || args.env_only;
+    let with_database = checkpoint.dump.is_some() && !args.env_only;
+    if !with_database && !with_env {
+        return Err(Error::usage("no_dump", format!("{id} holds no database"))
+            .hint("to put its environment back: `--env`"));
+    }
+    confirm::ask(&question(&project, &checkpoint, with_database), args.yes, |why| {
+        refused(&name, why, &format!("hostkit checkpoint restore {name} {id} --yes"))
+    })?;
+    take::settle(cx, &project)?;
+    let restored = with_database.then(|| step(cx, &project, &checkpoint)).transpose()?;
+    let env = with_env.then(|| env_of(cx, &name, &id)).transpose()?;
+    let before = take::announce(cx, &project)?;
+    let actor = cx.caller.actor();
+    let new = NewOperation {
+        project: Some(&name),
+        verb: "checkpoint restore",
+        actor: &actor,
+        way: Way::Undo,
+    };
+    let done = cx.carry_out(&new, None, |_, _| {
+        Ok((projects::restore_plan(&project, restored, env.as_deref()), Vec::new()))
+    });
+    if let Err(error) = done {
+        take::forget(cx, &name, &before.id)?;
+        return Err(error);
+    }
+    let settled = settle_after(cx, &project)?.unwrap_or(before);
+    take::prune(cx, &name)?;
+    let data =
+        Done { checkpoint: &id, before: Some(&settled.id), database: with_database, env: with_env };
+    let text = format!(
+        "{name} is back at {id}; what was there before is {}\n{}",
+        settled.id,
+        if with_env { format!("Next:  hostkit project restart {name}\n") } else { String::new() }
+    );
+    cx.ui.result("checkpoint restore", Some(name.as_str()), &data, &text);
+    Ok(())
+}
+
+/// After a restoration that held: if this fails, only the tidying up is left.
+pub fn settle_after(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>> {
+    take::settle(cx, project).map_err(|error| {
+        let kept = crate::steps::aside(&project.name.database());
+        error.hint(format!(
+            "the restoration itself is done; what was there before is the database `{kept}`, and `hostkit recover` makes a checkpoint of it"
+        ))
+    })
+}
+
+/// What will be restored, in a person's words.
+pub fn told(checkpoint: &Checkpoint) -> String {
+    let size = checkpoint.dump.map_or("no database".into(), bytes);
+    let at = checkpoint.made_at.strftime("%-d %b %Y, %H:%M UTC");
+    format!("{at} ({}, {size})", ago(checkpoint.made_at))
+}
+
+fn question(project: &Project, checkpoint: &Checkpoint, with_database: bool) -> String {
+    let what = if with_database { "database" } else { "environment" };
+    format!(
+        "This puts the {what} of {} back to {}. What is there now becomes a checkpoint. Go on? [y/N]",
+        project.name,
+        told(checkpoint)
+    )
+}
+
+pub fn refused(name: &ProjectName, why: &str, again: &str) -> Error {
+    Error::usage("not_confirmed", format!("{name} was not put back"))
+        .caused_by(why)
+        .hint(format!("answer `y`, or: `{again}`"))
+}
+
+/// The change of the database alone, which fails before it begins where there is no room for it.
+pub fn step(cx: &Context, project: &Project, checkpoint: &Checkpoint) -> Result<Restored> {
+    let name = &project.name;
+    let dump = take::dump_path(name, &checkpoint.id);
+    if cx.host.meta(&dump)?.is_none() {
+        return Err(Error::missing("no_dump", format!("the dump of {} is gone", checkpoint.id))
+            .caused_by(format!("there is no `{}`", dump.display())));
+    }
+    take::check_room(cx, &name.database(), 2)?;
+    let login = take::login(cx, project)?;
+    Ok(Restored {
+        database: name.database(),
+        role: name.role(),
+        comment: format!("hostkit project {name}"),
+        dump,
+        user: login.user,
+        password: Some(login.password),
+    })
+}
+
+/// The environment of a checkpoint, with what hostkit sets as it is today.
+pub fn env_of(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<String> {
+    let read =
+        |path: std::path::PathBuf| EnvFile::parse(&cx.host.read_text(&path)?.unwrap_or_default());
+    let now = read(name.env_file())?;
+    let mut then = read(take::env_path(name, id))?;
+    for key in ManagedEnv::KEYS {
+        match now.get(key) {
+            Some(value) => then.set(key, value)?,
+            None => drop(then.unset(key)),
+        }
+    }
+    Ok(then.to_string())
+}

@@ -1,0 +1,221 @@
+//! Takes checkpoints, and takes away those that nobody will go back to.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::{
+    commands::Context,
+    error::{Error, Result},
+    names::{CheckpointId, ProjectName},
+    registry::{Checkpoint, CheckpointKind, Project},
+    steps::aside,
+    sys::{Owner, databases::Login},
+};
+
+const ROOT: &str = "/var/lib/hostkit/checkpoints";
+
+/// So many stay of a kind; of those that end a release, one for each release that stays.
+const KEPT_ENV: usize = 50;
+const KEPT_OTHERS: usize = 7;
+
+pub fn env_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
+    Path::new(ROOT).join(name.as_str()).join(format!("{id}.env"))
+}
+
+pub fn dump_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
+    Path::new(ROOT).join(name.as_str()).join(format!("{id}.dump"))
+}
+
+/// Keeps the environment, and the database unless the kind is of the environment alone.
+pub fn take(
+    cx: &mut Context,
+    project: &Project,
+    kind: CheckpointKind,
+    note: Option<&str>,
+) -> Result<Checkpoint> {
+    let mut new = begin(cx, project, kind, note)?;
+    if kind != CheckpointKind::Env {
+        fill(cx, project, &mut new)?;
+    }
+    record(cx, &project.name, &new)?;
+    Ok(new)
+}
+
+/// The row and the environment of a checkpoint whose dump comes later, by [`settle`].
+pub fn announce(cx: &mut Context, project: &Project) -> Result<Checkpoint> {
+    let new = begin(cx, project, CheckpointKind::PreRestore, None)?;
+    record(cx, &project.name, &new)?;
+    Ok(new)
+}
+
+/// A checkpoint that holds the environment, and that nobody knows of yet: what comes to nothing
+/// is swept away by the next one.
+pub fn begin(
+    cx: &mut Context,
+    project: &Project,
+    kind: CheckpointKind,
+    note: Option<&str>,
+) -> Result<Checkpoint> {
+    sweep(cx, &project.name)?;
+    let new = Checkpoint {
+        id: cx.registry()?.next_checkpoint(&project.name)?,
+        kind,
+        release: project.live.as_ref().map(|live| live.id.clone()),
+        dump: None,
+        note: note.map(str::to_owned),
+        actor: cx.caller.actor(),
+        made_at: Timestamp::now(),
+    };
+    keep_env(cx, &project.name, &new.id)?;
+    Ok(new)
+}
+
+/// Adds the database, where the project has one.
+pub fn fill(cx: &Context, project: &Project, new: &mut Checkpoint) -> Result<()> {
+    if project.postgres {
+        let dumped = dump(cx, project, &new.id, &project.name.database());
+        if dumped.is_err() {
+            remove_files(cx, &project.name, &new.id)?;
+        }
+        new.dump = Some(dumped?);
+    }
+    Ok(())
+}
+
+pub fn record(cx: &mut Context, name: &ProjectName, new: &Checkpoint) -> Result<()> {
+    cx.registry()?.add_checkpoint(name, new)
+}
+
+fn keep_env(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
+    let dir = Path::new(ROOT).join(name.as_str());
+    if cx.host.meta(&dir)?.is_none() {
+        cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+    }
+    let env = cx.host.read(&name.env_file())?.unwrap_or_default();
+    cx.host.write(&env_path(name, id), &env, Owner::ROOT, 0o600)
+}
+
+fn dump(cx: &Context, project: &Project, id: &CheckpointId, database: &str) -> Result<u64> {
+    check_room(cx, database, 1)?;
+    let login = login(cx, project)?;
+    cx.host.dump_database(database, &login, &dump_path(&project.name, id)).map_err(|error| {
+        let what = format!("could not take a checkpoint of the database `{database}`");
+        Error { message: what, ..error }.coded("no_checkpoint")
+    })
+}
+
+/// As the project's own role, by the password in its `.env`.
+pub fn login(cx: &Context, project: &Project) -> Result<Login> {
+    let text = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
+    let password = crate::projects::database_password(&text).ok_or_else(|| {
+        Error::failed("could not open the database")
+            .caused_by(format!(
+                "`{}` has no password for it in DATABASE_URL",
+                project.name.env_file().display()
+            ))
+            .hint(format!("make it right: `hostkit repair {}`", project.name))
+    })?;
+    Ok(Login { role: project.name.role(), password, user: Owner::new(project.uid, project.uid) })
+}
+
+/// Fails unless there is room for so many copies of a database beside the reserve.
+pub fn check_room(cx: &Context, database: &str, copies: u64) -> Result<()> {
+    let size = cx.host.database_size(database)?.unwrap_or(0);
+    let wanted = size.saturating_mul(copies).saturating_add(cx.config.disk.reserve.0);
+    for dir in [ROOT, "/var/lib/postgresql"] {
+        let Some((free, _)) = cx.host.free_space(Path::new(dir))? else { continue };
+        if free < wanted {
+            let (free, size) = (crate::ui::bytes(free), crate::ui::bytes(size));
+            return Err(Error::not_ready("disk_full", format!("the file system of `{dir}` has too little room"))
+                .caused_by(format!(
+                    "the database `{database}` takes {size}, {free} are free, and {} stay so (`disk.reserve`)",
+                    cx.config.disk.reserve
+                ))
+                .hint("make room: `df -h`, `hostkit checkpoint list`"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a checkpoint of what a restoration has put aside, and lets go of it.
+pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>> {
+    let name = &project.name;
+    let aside = aside(&name.database());
+    if !project.postgres || cx.host.database(&aside)?.is_none() {
+        return Ok(None);
+    }
+    let announced = cx.registry()?.checkpoints(name)?.into_iter().find(|checkpoint| {
+        checkpoint.kind == CheckpointKind::PreRestore && checkpoint.dump.is_none()
+    });
+    let mut checkpoint = match announced {
+        Some(checkpoint) => checkpoint,
+        None => announce(cx, project)?,
+    };
+    // A part of it, if an earlier attempt did not live to its end.
+    cx.host.remove_file(&dump_path(name, &checkpoint.id))?;
+    let bytes = dump(cx, project, &checkpoint.id, &aside)?;
+    cx.registry()?.add_dump(name, &checkpoint.id, bytes)?;
+    cx.host.drop_database(&aside)?;
+    checkpoint.dump = Some(bytes);
+    Ok(Some(checkpoint))
+}
+
+/// Takes away those that have outlived their use. What a person took stays.
+pub fn prune(cx: &mut Context, name: &ProjectName) -> Result<Vec<CheckpointId>> {
+    let releases: Vec<_> =
+        cx.registry()?.releases(name)?.into_iter().map(|release| release.id).collect();
+    let (mut ended, mut env, mut others) = (Vec::new(), 0, 0);
+    let mut gone = Vec::new();
+    for checkpoint in cx.registry()?.checkpoints(name)? {
+        let stays = match checkpoint.kind {
+            CheckpointKind::Manual => true,
+            CheckpointKind::Env => {
+                env += 1;
+                env <= KEPT_ENV
+            }
+            CheckpointKind::PreDeploy | CheckpointKind::PreMigration => {
+                let is_first = !ended.contains(&checkpoint.release);
+                ended.push(checkpoint.release.clone());
+                is_first && checkpoint.release.is_some_and(|id| releases.contains(&id))
+            }
+            CheckpointKind::Auto | CheckpointKind::PreRestore => {
+                others += 1;
+                others <= KEPT_OTHERS
+            }
+        };
+        if !stays {
+            forget(cx, name, &checkpoint.id)?;
+            gone.push(checkpoint.id);
+        }
+    }
+    Ok(gone)
+}
+
+/// The row first: a checkpoint that is listed is whole.
+pub fn forget(cx: &mut Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
+    cx.registry()?.forget_checkpoint(name, id)?;
+    remove_files(cx, name, id)
+}
+
+fn remove_files(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
+    cx.host.remove_file(&dump_path(name, id))?;
+    cx.host.remove_file(&env_path(name, id))
+}
+
+/// Files that no row speaks of: somebody was stopped half-way.
+fn sweep(cx: &mut Context, name: &ProjectName) -> Result<()> {
+    let dir = Path::new(ROOT).join(name.as_str());
+    if cx.host.meta(&dir)?.is_none() {
+        return Ok(());
+    }
+    let known = cx.registry()?.checkpoints(name)?;
+    for file in cx.host.list(&dir)? {
+        let text = file.to_string_lossy();
+        let stem = text.split('.').next().unwrap_or_default();
+        if !known.iter().any(|checkpoint| checkpoint.id.as_str() == stem) {
+            cx.host.remove_file(&dir.join(&file))?;
+        }
+    }
+    Ok(())
+}

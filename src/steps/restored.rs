@@ -1,0 +1,88 @@
+//! A database whose contents are those of a dump. What it held until then is kept aside.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Before, Check, Database, Step};
+use crate::{
+    error::{Error, Result},
+    secret::Secret,
+    sys::{Host, Owner, databases::Login},
+};
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Restored {
+    pub database: String,
+    pub role: String,
+    pub comment: String,
+    pub dump: PathBuf,
+    pub user: Owner,
+    /// The role's, for as long as it takes; an undo does without.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+}
+
+/// Where a database lies that another one was put in the place of.
+pub fn aside(database: &str) -> String {
+    format!("{database}_aside")
+}
+
+/// Where one is filled before it is put in place.
+fn next(database: &str) -> String {
+    format!("{database}_next")
+}
+
+/// Takes away what stopped half-way may have left beside a database.
+pub(super) fn remove_beside(host: &Host, database: &str) -> Result<()> {
+    for name in [next(database), aside(database)] {
+        if host.database(&name)?.is_some() {
+            host.drop_database(&name)?;
+        }
+    }
+    Ok(())
+}
+
+impl Step for Restored {
+    fn title(&self) -> String {
+        format!("database {} as in {}", self.database, self.dump.display())
+    }
+
+    fn check(&self, host: &Host) -> Result<Check> {
+        if host.database(&aside(&self.database))?.is_some() {
+            let what = format!("there is a database `{}` already", aside(&self.database));
+            return Err(Error::conflict("in_the_way", what)
+                .caused_by("it is what an earlier restoration replaced, and has no checkpoint yet")
+                .hint("`hostkit recover` makes one"));
+        }
+        Ok(Check::Missing { before: Before::Absent, differs: "to be restored".into() })
+    }
+
+    fn apply(&self, host: &Host) -> Result<()> {
+        let Self { database, role, comment, dump, user, password } = self;
+        let next = next(database);
+        host.drop_database(&next)?;
+        let empty = Database { name: next.clone(), owner: role.clone(), comment: comment.clone() };
+        empty.apply(host)?;
+        let password = password.clone().ok_or_else(|| {
+            Error::failed("could not fill the database").caused_by("its password is not known")
+        })?;
+        let login = Login { role: role.clone(), password, user: *user };
+        host.fill_database(&next, &login, dump, database)?;
+        host.replace_database(database, &next, &aside(database))
+    }
+
+    fn undo(&self, host: &Host, _before: &Before) -> Result<()> {
+        let (next, aside) = (next(&self.database), aside(&self.database));
+        if host.database(&aside)?.is_some() {
+            host.replace_database(&self.database, &aside, &next)?;
+        } else if host.database(&self.database)?.is_some() {
+            host.open_database(&self.database)?;
+        }
+        host.drop_database(&next)
+    }
+
+    fn remove(&self, host: &Host) -> Result<()> {
+        remove_beside(host, &self.database)
+    }
+}
