@@ -1,28 +1,34 @@
 //! Ctrl-C, a closed terminal and `kill`: at once while nothing changes, else at the next step.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::error::{Error, Kind, Result};
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
-static CHANGING: AtomicBool = AtomicBool::new(false);
+static CHANGING: AtomicUsize = AtomicUsize::new(0);
+static OUTLIVES: AtomicBool = AtomicBool::new(false);
 
 /// While this lives the host is being changed, so a signal waits for the step to end.
 pub struct Changing(());
 
 impl Changing {
     pub fn begin() -> Self {
-        CHANGING.store(true, Ordering::SeqCst);
+        CHANGING.fetch_add(1, Ordering::SeqCst);
         Self(())
     }
 }
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        CHANGING.store(false, Ordering::SeqCst);
+        CHANGING.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// From now on a terminal or a connection that is lost is no wish to stop.
+pub fn outlive_the_terminal() {
+    OUTLIVES.store(true, Ordering::SeqCst);
 }
 
 /// Starts to listen. To be called before there is a second thread, which would miss the mask.
@@ -41,8 +47,11 @@ pub fn listen() -> Result<()> {
         .map_err(|e| Error::failed("could not set the signal mask").caused_by(e))?;
     std::thread::spawn(move || {
         while let Ok(signal) = awaited.wait() {
+            if signal == Signal::SIGHUP && OUTLIVES.load(Ordering::SeqCst) {
+                continue;
+            }
             let signal = signal as i32;
-            if !CHANGING.load(Ordering::SeqCst) {
+            if CHANGING.load(Ordering::SeqCst) == 0 {
                 std::process::exit(i32::from(Kind::Interrupted(signal).exit_code()));
             }
             let _ = RECEIVED.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);

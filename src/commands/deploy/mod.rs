@@ -22,7 +22,7 @@ use crate::{
     projects::Recipe,
     registry::{CheckpointKind, Live, NewDeploy, Project, Release, ReleaseState},
     release::Strategy,
-    sys::signals::Changing,
+    sys::signals::{self, Changing},
     ui::elapsed,
 };
 
@@ -216,6 +216,8 @@ fn make(
         drop(changing);
         Ok(((), crate::ui::bytes(size)))
     })?;
+    // All of it is here: who is gone from now on finds it deployed when he comes back.
+    signals::outlive_the_terminal();
     let _changing = Changing::begin();
     let mut recipe = stage.recipe(cx)?;
     tell_recipe(cx, &recipe);

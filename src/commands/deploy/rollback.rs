@@ -15,6 +15,7 @@ use crate::{
     names::{ProjectName, ReleaseId},
     registry::{Checkpoint, Live, NewDeploy, Project, Release, ReleaseState},
     steps::Restored,
+    sys::signals,
     ui::elapsed,
 };
 
@@ -185,6 +186,7 @@ fn go(
     full: Option<&Checkpoint>,
 ) -> Result<()> {
     let name = &project.name;
+    signals::outlive_the_terminal();
     let now = project.live.as_ref().map_or(&target.id, |live| &live.id);
     facts::check_room(cx)?;
     cx.ui.head(format!("{name}  {now}  →  {}", target.id));

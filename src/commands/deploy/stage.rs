@@ -10,7 +10,7 @@ use std::{
 use crate::{
     commands::Context,
     config::Size,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     plan::{Part, Progress},
     projects::{self, BuildUnit, MANIFEST, Recipe, Tools, Tree, WANTED_TEXTS},
@@ -354,14 +354,33 @@ fn failed(what: &Unit<'_>, error: Error, mut tail: Tail) -> Error {
     let _ = tail.lines();
     let why = error.cause.unwrap_or(error.message);
     if what.title == "unpack" {
-        return Error::usage("bad_archive", "the source can't be unpacked")
-            .caused_by(tail.last(3, "error: ").unwrap_or(why))
-            .hint("nothing was changed; mend the source and deploy again");
+        return not_unpacked(&why, &tail);
     }
-    let said = tail.last(20, "").map(|text| format!("\n{text}")).unwrap_or_default();
+    let said = tail.end(20).map(|text| format!("\n{text}")).unwrap_or_default();
     Error::failed(format!("`{}` failed", what.command.join(" ")))
         .coded("build_failed")
         .caused_by(format!("{why}{said}"))
+}
+
+/// What `hostkit unpack` said before it ended: the source is to blame only where its code says so.
+fn not_unpacked(why: &str, tail: &Tail) -> Error {
+    let told = |head: &str| {
+        let line = tail.last.iter().rev().find_map(|line| line.trim().strip_prefix(head))?;
+        Some(line.trim().to_owned())
+    };
+    let said: Vec<String> = ["error:", "cause:"].into_iter().filter_map(told).collect();
+    let cause = if said.is_empty() { why.to_owned() } else { said.join(": ") };
+    let message = "the source can't be unpacked";
+    let error = if why.ends_with(&format!("status {}", Kind::Usage.exit_code())) {
+        Error::usage("bad_archive", message)
+            .hint("nothing was changed; mend the source and deploy again")
+    } else {
+        Error::failed(message).coded("not_unpacked")
+    };
+    match told("hint:") {
+        Some(hint) if error.hint.is_none() => error.caused_by(cause).hint(hint),
+        _ => error.caused_by(cause),
+    }
 }
 
 /// Follows a log from where it ends now.
@@ -396,11 +415,9 @@ impl Tail {
         lines
     }
 
-    fn last(&self, count: usize, without: &str) -> Option<String> {
+    fn end(&self, count: usize) -> Option<String> {
         let from = self.last.len().saturating_sub(count);
-        let lines: Vec<&str> =
-            self.last[from..].iter().map(|line| line.trim_start_matches(without)).collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        (!self.last.is_empty()).then(|| self.last[from..].join("\n"))
     }
 }
 
