@@ -28,6 +28,7 @@ pub struct Config {
     pub locks: Locks,
     pub disk: Disk,
     pub deploys: Deploys,
+    pub git: Git,
 }
 
 /// Ports to hand out, both ends included.
@@ -91,6 +92,13 @@ pub struct Deploys {
     pub upload: Size,
 }
 
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Git {
+    /// Whether `http://` and `git://` are taken, where anybody in between may change what comes.
+    pub unencrypted: bool,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -105,6 +113,7 @@ impl Default for Config {
             locks: Locks::default(),
             disk: Disk::default(),
             deploys: Deploys::default(),
+            git: Git::default(),
         }
     }
 }

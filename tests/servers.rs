@@ -12,6 +12,7 @@ mod deploy;
 mod doctor;
 mod environment;
 mod examples;
+mod git;
 mod init;
 mod input;
 mod isolation;

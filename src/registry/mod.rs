@@ -2,6 +2,7 @@
 
 mod allotments;
 mod events;
+mod git;
 mod operations;
 mod projects;
 mod releases;
@@ -13,6 +14,7 @@ use rusqlite_migration::{M, Migrations};
 
 pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
 pub use events::Event;
+pub use git::GitSource;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
 pub use releases::{Deploy, Live, NewDeploy, Release, ReleaseState};
@@ -27,6 +29,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/001-projects.sql")),
     M::up(include_str!("migrations/002-releases.sql")),
     M::up(include_str!("migrations/003-ci-keys.sql")),
+    M::up(include_str!("migrations/004-git-sources.sql")),
 ];
 
 pub struct Registry {

@@ -3,6 +3,7 @@
 mod cmd;
 mod faults;
 mod fs;
+pub mod git;
 pub mod http;
 pub mod inherit;
 pub mod journald;

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::{
-    commands::{Context, backup, facts},
+    commands::{Context, backup, facts, git::store::Store},
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
@@ -92,6 +92,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     cx.ui.head(format!("{name}  →  deleted"));
     let backup =
         if args.no_backup || project.deleting { None } else { Some(last_backup(cx, &project)?) };
+    Store::of(&name).remove_mirrors(cx)?;
     cx.take_away(&name, &plan)?;
     drop(held);
     let took = start.elapsed();
