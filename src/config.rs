@@ -28,6 +28,7 @@ pub struct Config {
     pub locks: Locks,
     pub disk: Disk,
     pub deploys: Deploys,
+    pub git: Git,
 }
 
 /// Ports to hand out, both ends included.
@@ -93,6 +94,13 @@ pub struct Deploys {
     pub upload: Size,
 }
 
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Git {
+    /// Whether `http://` and `git://` are taken, where anybody in between may change what comes.
+    pub unencrypted: bool,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -107,6 +115,7 @@ impl Default for Config {
             locks: Locks::default(),
             disk: Disk::default(),
             deploys: Deploys::default(),
+            git: Git::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod deploy;
 mod doctor;
 mod environment;
 mod examples;
+mod git;
 mod hardship;
 mod init;
 mod input;

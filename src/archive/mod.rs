@@ -3,6 +3,7 @@
 //! It runs as the project's user and touches nothing outside of the directory it is given.
 
 mod extended;
+pub mod join;
 mod pack;
 mod path;
 mod rules;

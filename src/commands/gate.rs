@@ -6,13 +6,14 @@
 use std::{
     ffi::OsString,
     io::{BufRead, Read, Write},
+    os::fd::AsFd,
     process::{ExitCode, Stdio},
 };
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use super::{Cli, Context};
+use super::{Cli, Context, push};
 use crate::{
     error::{Context as _, Error, Kind, Result},
     names::ProjectName,
@@ -111,9 +112,12 @@ pub fn forward_ssh(name: &ProjectName, args: &Args) -> Result<ExitCode> {
         Error::usage("bad_request", "this key opens the gate, and no shell")
             .hint(format!("name a command: `ssh {name}@HOST hostkit status`"))
     })?;
+    let verbs: Vec<String> = args.verbs.iter().map(|verb| verb.replace('+', " ")).collect();
+    if push::is_asked(&line) {
+        return push::receive(name, &line, &verbs);
+    }
     let cli = parse(name, &projects::parse_request(&line, name)?)?;
     let (command, _) = cli.command.subject();
-    let verbs: Vec<String> = args.verbs.iter().map(|verb| verb.replace('+', " ")).collect();
     if !verbs.is_empty() && !verbs.iter().any(|verb| verb == command) {
         let message = format!("this key may not ask for `hostkit {command}`");
         return Err(Error::new(Kind::Forbidden, "forbidden", message)
@@ -123,6 +127,25 @@ pub fn forward_ssh(name: &ProjectName, args: &Args) -> Result<ExitCode> {
 }
 
 fn send(name: &ProjectName, request: &Request) -> Result<ExitCode> {
+    let stdin = std::io::stdin();
+    let more = (!std::io::IsTerminal::is_terminal(&stdin)).then_some(stdin);
+    ask(name, request, more, Stdio::inherit()).map(ExitCode::from)
+}
+
+/// A deploy of what was pushed. Its result is no part of what git says to git: it goes where a
+/// person reads it.
+pub(super) fn send_pushed(name: &ProjectName, line: String, tree: impl Read) -> Result<u8> {
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let stderr = stderr.context(|| "could not reach the gate".into())?;
+    ask(name, &Request::Line(line), Some(tree), stderr.into())
+}
+
+fn ask(
+    name: &ProjectName,
+    request: &Request,
+    more: Option<impl Read>,
+    stdout: Stdio,
+) -> Result<u8> {
     let failed = || "could not reach the gate".to_owned();
     let mut head = serde_json::to_vec(request).map_err(|e| Error::failed(failed()).caused_by(e))?;
     head.push(b'\n');
@@ -130,17 +153,18 @@ fn send(name: &ProjectName, request: &Request) -> Result<ExitCode> {
     let mut child = std::process::Command::new("/usr/bin/sudo")
         .args(["-n", "/usr/bin/hostkit", "gate", name.as_str()])
         .stdin(Stdio::piped())
+        .stdout(stdout)
         .spawn()
         .context(failed)?;
     if let Some(mut pipe) = child.stdin.take() {
         // The root half may have heard enough before we have said all: that is its right.
         let _ = pipe.write_all(&head);
-        if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut pipe);
+        if let Some(mut more) = more {
+            let _ = std::io::copy(&mut more, &mut pipe);
         }
     }
     let status = child.wait().context(failed)?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub mod env;
 pub mod events;
 pub mod facts;
 pub mod gate;
+pub mod git;
 pub mod identity;
 pub mod init;
 pub mod keys;
 pub mod plan;
 pub mod project;
 pub mod provision;
+pub mod push;
 pub mod recover;
 pub mod repair;
 pub mod show;
@@ -94,6 +96,8 @@ pub enum Command {
     Events(events::Args),
     #[command(hide = true)]
     Gate(gate::Args),
+    #[command(subcommand)]
+    Git(git::Command),
     Init(init::Args),
     #[command(hide = true)]
     Man(completions::ManArgs),
@@ -128,6 +132,7 @@ impl Command {
             Self::Env(command) => command.subject(),
             Self::Events(args) => ("events", args.name.as_deref()),
             Self::Gate(args) => ("gate", Some(&args.name)),
+            Self::Git(command) => command.subject(),
             Self::Init(_) => ("init", None),
             Self::Man(_) => ("man", None),
             Self::Plan(args) => ("plan", Some(&args.name)),
@@ -287,6 +292,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Env(command) => command.run(cx)?,
         Command::Events(args) => events::run(args, cx)?,
         Command::Gate(args) => return gate::run(args, cx),
+        Command::Git(command) => return command.run(cx),
         Command::Init(args) => init::run(args, cx)?,
         Command::Man(args) => completions::man(args, &cx.started_in)?,
         Command::Plan(args) => plan::run(args, cx)?,

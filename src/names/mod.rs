@@ -2,6 +2,7 @@
 
 mod ci_key;
 mod domain;
+mod git;
 mod key;
 mod project;
 mod release;
@@ -9,6 +10,7 @@ mod runtime;
 
 pub use ci_key::CiKey;
 pub use domain::Domain;
+pub use git::{GitUrl, Revision, Transport};
 pub use key::PublicKey;
 pub use project::ProjectName;
 pub use release::{CheckpointId, ReleaseId};

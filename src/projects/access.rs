@@ -11,8 +11,16 @@ use crate::{
 };
 
 /// What a project's own user may run by sudo, word for word, with the project's name at its end.
-pub const USER_COMMANDS: &[&str] =
-    &["deploys", "gate", "project info", "project restart", "releases", "rollback", "status"];
+pub const USER_COMMANDS: &[&str] = &[
+    "deploy",
+    "deploys",
+    "gate",
+    "project info",
+    "project restart",
+    "releases",
+    "rollback",
+    "status",
+];
 
 #[derive(Serialize)]
 struct Rules<'a> {

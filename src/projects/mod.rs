@@ -3,6 +3,7 @@
 mod access;
 mod detect;
 mod env;
+mod git;
 mod host;
 mod manifest;
 mod redis_rules;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use access::{USER_COMMANDS, parse_request};
 pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, database_password, passwords};
+pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
 pub use spec::{FoundUnit, read_unit};

@@ -319,7 +319,7 @@ fn process_start(name: &ProjectName, process: &Process) -> String {
 }
 
 /// Words as systemd reads them back: quoted, with its own `%` and `$` doubled.
-fn exec_start(words: &[String]) -> String {
+pub(super) fn exec_start(words: &[String]) -> String {
     words.iter().map(|word| exec_word(word, word.replace('$', "$$"))).collect::<Vec<_>>().join(" ")
 }
 

@@ -3,6 +3,7 @@
 mod allotments;
 mod checkpoints;
 mod events;
+mod git;
 mod operations;
 mod projects;
 mod releases;
@@ -15,6 +16,7 @@ use rusqlite_migration::{M, Migrations};
 pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
 pub use checkpoints::{Checkpoint, CheckpointKind};
 pub use events::Event;
+pub use git::GitSource;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
 pub use releases::{Deploy, Live, NewDeploy, Release, ReleaseState};
@@ -30,6 +32,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/002-releases.sql")),
     M::up(include_str!("migrations/003-ci-keys.sql")),
     M::up(include_str!("migrations/004-checkpoints.sql")),
+    M::up(include_str!("migrations/005-git-sources.sql")),
 ];
 
 pub struct Registry {

@@ -158,6 +158,14 @@ impl Registry {
         Ok(id)
     }
 
+    /// Writes down what a deploy turned out to be of, once that is known.
+    pub fn name_deploy(&mut self, id: i64, revision: &str) -> Result<()> {
+        self.db
+            .execute("UPDATE deploys SET revision = ?2 WHERE id = ?1", params![id, revision])
+            .map_err(|e| lost(&e))?;
+        Ok(())
+    }
+
     /// Closes a deploy that came to nothing.
     pub fn fail_deploy(
         &mut self,

@@ -4,6 +4,7 @@ mod cmd;
 pub mod databases;
 mod faults;
 mod fs;
+pub mod git;
 pub mod http;
 pub mod inherit;
 pub mod journald;

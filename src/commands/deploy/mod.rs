@@ -1,5 +1,6 @@
 //! `hostkit deploy`: a release made from a source, and requests moved to it.
 
+pub mod git;
 pub mod list;
 pub mod rollback;
 pub mod source;
@@ -35,6 +36,8 @@ use crate::{
 #[command(after_help = "Examples:
   hostkit deploy my-shop --source .
   hostkit deploy my-shop --archive my-shop.tar.gz
+  hostkit deploy my-shop --git https://forge.example/me/shop.git --branch main
+  hostkit deploy my-shop
   tar cz . | ssh my-shop@server hostkit deploy --archive -
   hostkit deploy my-shop --source . --no-watch")]
 pub struct Args {
@@ -48,6 +51,9 @@ pub struct Args {
     /// Deploy this archive (tar, tar.gz, tar.zst or zip); `-` is standard input
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
+
+    #[command(flatten)]
+    git: git::GitArgs,
 
     /// Leave out the installation of dependencies
     #[arg(long, overrides_with = "install")]
@@ -98,6 +104,8 @@ struct Deployed<'a> {
     previous: Option<&'a ReleaseId>,
     runtime: &'static str,
     because: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'a str>,
     url: String,
     phases: &'a BTreeMap<String, u64>,
     milliseconds: u128,
@@ -110,11 +118,20 @@ struct Begun {
     deploy: i64,
 }
 
+/// A release that is complete on the disk.
+struct Made {
+    recipe: Recipe,
+    /// What it is of, as far as anybody said.
+    revision: Option<String>,
+    came: Option<git::Came>,
+}
+
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let start = Instant::now();
     let name: ProjectName = args.name.parse()?;
     cx.registry()?.project(&name)?;
-    let source = Source::of(args.source.as_deref(), args.archive.as_deref(), cx)?;
+    let git = |cx: &mut Context| git::Wanted::of(&args.git, &name, cx);
+    let source = Source::of(args.source.as_deref(), args.archive.as_deref(), git, cx)?;
     if args.revision.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
         return Err(Error::usage("bad_revision", "`--revision` holds a control character"));
     }
@@ -125,9 +142,9 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let mut stage = Stage::new(&begun.project, begun.id.clone());
     let made = make(args, cx, &begun, &source, &mut stage);
     let phases = stage.phases.clone();
-    let result = made.and_then(|recipe| {
-        let live = Live { id: begun.id.clone(), spec: recipe.spec.clone() };
-        let watch = watch_for(args, &recipe);
+    let result = made.and_then(|made| {
+        let live = Live { id: begun.id.clone(), spec: made.recipe.spec.clone() };
+        let watch = watch_for(args, &made.recipe);
         let move_to = switch::Move {
             project: &begun.project,
             live,
@@ -137,13 +154,16 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             env: None,
             restored: None,
         };
-        switch::carry_out(cx, move_to, watch).map(|phases| (recipe, phases))
+        switch::carry_out(cx, move_to, watch).map(|phases| (made, phases))
     });
     let ended = match result {
-        Ok((recipe, phases)) => {
+        Ok((made, phases)) => {
             switch::prune(cx, &name)?;
             take::prune(cx, &name)?;
-            report(cx, &begun, &recipe, &phases, start);
+            if let (Source::Git(wanted), Some(came)) = (&source, &made.came) {
+                wanted.remember(cx, &name, came)?;
+            }
+            report(cx, &begun, &made, &phases, start);
             Ok(())
         }
         Err(error) => Err(fail(cx, &begun, &stage, error)),
@@ -206,18 +226,24 @@ fn make(
     begun: &Begun,
     source: &Source,
     stage: &mut Stage<'_>,
-) -> Result<Recipe> {
+) -> Result<Made> {
     stage.open(cx)?;
-    stage.phase(cx, "fetched", |stage| {
+    let came = stage.phase(cx, "fetched", |stage| {
         let upload = stage::upload_path(&begun.project.name, &begun.id);
-        let size = source.fetch(cx, &upload)?;
+        let (size, came) = source.fetch(cx, stage, &upload)?;
         let changing = Changing::begin();
         stage.unpack(cx)?;
         drop(changing);
-        Ok(((), crate::ui::bytes(size)))
+        let of = came.as_ref().map(|came| format!("{:.10}, ", came.commit)).unwrap_or_default();
+        Ok((came, format!("{of}{}", crate::ui::bytes(size))))
     })?;
     // All of it is here: who is gone from now on finds it deployed when he comes back.
     signals::outlive_the_terminal();
+    let commit = came.as_ref().map(|came| came.commit.clone());
+    let revision = args.revision.clone().or(commit);
+    if let Some(revision) = &revision {
+        cx.registry()?.name_deploy(begun.deploy, revision)?;
+    }
     let _changing = Changing::begin();
     let mut recipe = stage.recipe(cx)?;
     tell_recipe(cx, &recipe);
@@ -235,7 +261,7 @@ fn make(
         id: begun.id.clone(),
         state: ReleaseState::Staged,
         source: source.to_string(),
-        revision: args.revision.clone(),
+        revision: revision.clone(),
         spec: recipe.spec.clone(),
         made_at: Timestamp::now(),
     };
@@ -250,7 +276,7 @@ fn make(
     for process in &before {
         stage.prepare(cx, process, &recipe)?;
     }
-    Ok(recipe)
+    Ok(Made { recipe, revision, came })
 }
 
 /// Keeps what the release that is live leaves to its successor: to that one can go back in full.
@@ -366,10 +392,11 @@ fn fail(cx: &mut Context, begun: &Begun, stage: &Stage<'_>, mut error: Error) ->
 fn report(
     cx: &Context,
     begun: &Begun,
-    recipe: &Recipe,
+    made: &Made,
     phases: &BTreeMap<String, u64>,
     start: Instant,
 ) {
+    let recipe = &made.recipe;
     let name = &begun.project.name;
     let url = cx.config.base_domain.below(name).map_or(String::new(), |d| format!("http://{d}"));
     let data = Deployed {
@@ -378,6 +405,7 @@ fn report(
         previous: begun.project.live.as_ref().map(|live| &live.id),
         runtime: recipe.runtime.as_str(),
         because: &recipe.because,
+        revision: made.revision.as_deref(),
         url: url.clone(),
         phases,
         milliseconds: start.elapsed().as_millis(),

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::may_name_paths;
+use super::{
+    git::{Came, Wanted},
+    may_name_paths,
+    stage::Stage,
+};
 use crate::{
     archive::{self, Limits},
     commands::Context,
@@ -19,6 +23,7 @@ use crate::{
 pub enum Source {
     Directory(PathBuf),
     Archive(PathBuf),
+    Git(Box<Wanted>),
     Stdin,
 }
 
@@ -26,21 +31,31 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) | Self::Archive(path) => write!(f, "{}", path.display()),
+            Self::Git(wanted) => write!(f, "{wanted}"),
             Self::Stdin => f.write_str("upload"),
         }
     }
 }
 
 impl Source {
-    pub fn of(dir: Option<&Path>, archive: Option<&Path>, cx: &Context) -> Result<Self> {
+    pub fn of(
+        dir: Option<&Path>,
+        archive: Option<&Path>,
+        git: impl FnOnce(&mut Context) -> Result<Option<Wanted>>,
+        cx: &mut Context,
+    ) -> Result<Self> {
         let source = match (dir, archive) {
             (_, Some(archive)) if archive == Path::new("-") => return Ok(Self::Stdin),
             (Some(dir), _) => Self::Directory(cx.started_in.join(dir)),
             (_, Some(archive)) => Self::Archive(cx.started_in.join(archive)),
             (None, None) => {
-                return Err(Error::usage("no_source", "nothing says what to deploy").hint(
-                    "`--source DIR`, `--archive FILE`, or `--archive -` for standard input",
-                ));
+                let nothing = || {
+                    Error::usage("no_source", "nothing says what to deploy").hint(
+                        "`--source DIR`, `--archive FILE`, `--archive -` for standard input, or `--git URL`",
+                    )
+                };
+                let wanted = git(cx)?.ok_or_else(nothing)?;
+                return Ok(Self::Git(Box::new(wanted)));
             }
         };
         may_name_paths(&cx.caller, "send it instead: `tar cz . | hostkit deploy --archive -`")?;
@@ -51,7 +66,7 @@ impl Source {
         let (path, is_right) = match self {
             Self::Directory(path) => (path, path.is_dir()),
             Self::Archive(path) => (path, path.is_file()),
-            Self::Stdin => return Ok(()),
+            Self::Git(_) | Self::Stdin => return Ok(()),
         };
         if is_right {
             return Ok(());
@@ -60,8 +75,14 @@ impl Source {
         Err(Error::usage("no_source", format!("there is no {what} `{}`", path.display())))
     }
 
-    /// Puts it, as one archive, where root alone may look; says how long it is.
-    pub fn fetch(&self, cx: &Context, upload: &Path) -> Result<u64> {
+    /// Puts it, as one archive, where root alone may look; says how long it is, and of which
+    /// commit.
+    pub fn fetch(
+        &self,
+        cx: &Context,
+        stage: &mut Stage<'_>,
+        upload: &Path,
+    ) -> Result<(u64, Option<Came>)> {
         let failed = || format!("could not write `{}`", upload.display());
         if let Some(dir) = upload.parent() {
             cx.host.make_dir(dir, Owner::ROOT, 0o700)?;
@@ -69,6 +90,7 @@ impl Source {
         cx.host.write(upload, b"", Owner::ROOT, 0o600)?;
         let mut file = File::options().write(true).open(upload).context(failed)?;
         let longest = cx.config.deploys.upload;
+        let mut came = None;
         match self {
             Self::Directory(dir) => {
                 archive::pack(dir, std::io::BufWriter::new(&file), &Limits::default())?;
@@ -78,6 +100,7 @@ impl Source {
                     File::open(path).context(|| format!("could not read `{}`", path.display()))?;
                 copy(archive, &mut file, longest)?;
             }
+            Self::Git(wanted) => came = Some(wanted.fetch(cx, stage, upload)?),
             Self::Stdin => {
                 copy(std::io::stdin().lock(), &mut file, longest)?;
             }
@@ -88,7 +111,7 @@ impl Source {
                 .caused_by("nothing came on standard input")
                 .hint("`tar cz . | hostkit deploy NAME --archive -`"));
         }
-        Ok(size)
+        Ok((size, came))
     }
 }
 

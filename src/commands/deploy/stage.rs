@@ -296,8 +296,6 @@ impl<'a> Stage<'a> {
 
     /// Runs one command as the project's user, in a unit of its own, and shows what it says.
     fn run(&mut self, cx: &Context, what: &Unit<'_>) -> Result<()> {
-        self.steps += 1;
-        let unit = format!("hostkit-{}-build-{}-{}.service", self.name(), self.id, self.steps);
         let log = log_path(self.name(), self.id.as_str());
         let text = projects::build_unit(
             &BuildUnit {
@@ -316,6 +314,15 @@ impl<'a> Stage<'a> {
             &cx.config,
             &cx.templates()?,
         )?;
+        let (ran, tail) = self.run_unit(cx, &text)?;
+        ran.map_err(|error| failed(what, error, &tail))
+    }
+
+    /// Runs a unit that ends by itself, and shows what it says; how it ended, and its last words.
+    pub(super) fn run_unit(&mut self, cx: &Context, text: &str) -> Result<(Result<()>, Tail)> {
+        self.steps += 1;
+        let unit = format!("hostkit-{}-build-{}-{}.service", self.name(), self.id, self.steps);
+        let log = log_path(self.name(), self.id.as_str());
         let file = PathBuf::from(format!("/run/systemd/system/{unit}"));
         cx.host.write(&file, text.as_bytes(), Owner::ROOT, 0o644)?;
         let mut tail = Tail::new(log);
@@ -331,7 +338,8 @@ impl<'a> Stage<'a> {
             signals::check()
         });
         cx.host.remove_file(&file)?;
-        ran.map_err(|error| failed(what, error, tail))
+        while !tail.lines().is_empty() {}
+        Ok((ran, tail))
     }
 }
 
@@ -347,11 +355,10 @@ struct Unit<'a> {
     memory: u64,
 }
 
-fn failed(what: &Unit<'_>, error: Error, mut tail: Tail) -> Error {
+fn failed(what: &Unit<'_>, error: Error, tail: &Tail) -> Error {
     if error.code != UNIT_FAILED {
         return error;
     }
-    let _ = tail.lines();
     let why = error.cause.unwrap_or(error.message);
     if what.title == "unpack" {
         return not_unpacked(&why, &tail);
@@ -384,7 +391,7 @@ fn not_unpacked(why: &str, tail: &Tail) -> Error {
 }
 
 /// Follows a log from where it ends now.
-struct Tail {
+pub(super) struct Tail {
     path: PathBuf,
     at: u64,
     rest: String,
@@ -413,6 +420,11 @@ impl Tail {
         let surplus = self.last.len().saturating_sub(40);
         self.last.drain(..surplus);
         lines
+    }
+
+    /// All of what is kept of it.
+    pub(super) fn said(&self) -> String {
+        self.last.join("\n")
     }
 
     fn end(&self, count: usize) -> Option<String> {

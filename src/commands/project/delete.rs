@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    commands::{Context, backup, confirm, facts},
+    commands::{Context, backup, confirm, facts, git::store::Store},
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
@@ -90,6 +90,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     cx.ui.head(format!("{name}  →  deleted"));
     let backup =
         if args.no_backup || project.deleting { None } else { Some(last_backup(cx, &project)?) };
+    Store::of(&name).remove_mirrors(cx)?;
     cx.take_away(&name, &plan)?;
     drop(held);
     let took = start.elapsed();
