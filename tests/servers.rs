@@ -22,4 +22,5 @@ mod registry;
 mod syscalls;
 mod trouble;
 mod units;
+mod verbs;
 mod vps;

@@ -12,11 +12,12 @@ use std::{
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use super::{Cli, Context};
+use super::{Cli, Context, exec};
 use crate::{
     error::{Context as _, Error, Kind, Result},
     names::ProjectName,
     projects,
+    sys::{signals::Changing, terminal::Raw},
 };
 
 /// Take a request for a project from standard input
@@ -46,7 +47,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let cli = read(&name, &mut std::io::stdin().lock())?;
     super::admit(&cli, cx, &name)?;
     cx.ui.voice = cli.voice();
-    cx.wait = cli.wait();
+    cx.wait = cli.wait(cx.config.locks.wait);
     super::dispatch(&cli.command, cx)
 }
 
@@ -84,6 +85,8 @@ fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
         std::iter::once("hostkit".into()).chain(words.iter().map(OsString::from)).collect();
     let parsed = Cli::try_parse_from(&argv);
     let lacks_a_name = !super::is_named(&parsed)
+        || parsed.as_ref().is_ok_and(|cli| cli.command.subject().1 != Some(name.as_str()))
+            && super::names_a_process(&parsed)
         || parsed.as_ref().is_ok_and(|cli| cli.command.subject().1.is_none());
     let named = if lacks_a_name { super::with_name(&argv, name) } else { None };
     let cli = named.map_or(parsed, Ok).map_err(|error| super::usage_error(&error))?;
@@ -95,7 +98,7 @@ fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
 
 /// As the project's user: hands a command to the root half, and its end back.
 pub fn forward(name: &ProjectName, argv: Vec<String>) -> Result<ExitCode> {
-    send(name, &Request::Argv(argv))
+    send(name, &Request::Argv(exec::with_terminal(argv)))
 }
 
 /// As the project's user, called by sshd: hands on what the other side asked for.
@@ -132,15 +135,36 @@ fn send(name: &ProjectName, request: &Request) -> Result<ExitCode> {
         .stdin(Stdio::piped())
         .spawn()
         .context(failed)?;
+    let terminal = matches!(request, Request::Argv(words) if exec::has_terminal(words));
+    // The caller's terminal must be put right again, whatever ends us.
+    let _changing = terminal.then(Changing::begin);
+    let raw = if terminal { Raw::begin() } else { None };
     if let Some(mut pipe) = child.stdin.take() {
-        // The root half may have heard enough before we have said all: that is its right.
-        let _ = pipe.write_all(&head);
-        if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut pipe);
-        }
+        let is_input = terminal || !std::io::IsTerminal::is_terminal(&std::io::stdin());
+        // It may end before our input does, or have heard enough: that is its right.
+        std::thread::spawn(move || {
+            let _ = pipe.write_all(&head);
+            if is_input {
+                let _ = copy(&mut pipe);
+            }
+        });
     }
     let status = child.wait().context(failed)?;
+    drop(raw);
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Hands our input on piece by piece: a key that is pressed is wanted now.
+fn copy(pipe: &mut impl Write) -> std::io::Result<()> {
+    let mut part = vec![0; 64 << 10];
+    let mut input = std::io::stdin().lock();
+    loop {
+        let n = input.read(&mut part)?;
+        if n == 0 {
+            return Ok(());
+        }
+        pipe.write_all(&part[..n])?;
+    }
 }
 
 #[cfg(test)]

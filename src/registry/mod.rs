@@ -3,6 +3,7 @@
 mod allotments;
 mod events;
 mod operations;
+mod processes;
 mod projects;
 mod releases;
 
@@ -15,7 +16,7 @@ pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
 pub use events::Event;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
-pub use releases::{Deploy, Live, NewDeploy, Release, ReleaseState};
+pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +28,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/001-projects.sql")),
     M::up(include_str!("migrations/002-releases.sql")),
     M::up(include_str!("migrations/003-ci-keys.sql")),
+    M::up(include_str!("migrations/004-processes.sql")),
 ];
 
 pub struct Registry {

@@ -57,6 +57,7 @@ pub fn carry_out(cx: &mut Context, to: &Move<'_>, watch: u64) -> Result<BTreeMap
 
 fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
     let Move { project, live, verb, deploy, phases, env } = to;
+    projects::check_own(project, &live.spec)?;
     check_units(cx, project, live)?;
     let facts = facts::of_switch()?;
     let unit = cx.host.unit(&project.name.unit())?;
@@ -83,11 +84,11 @@ fn apply(cx: &mut Context, to: &Move<'_>) -> Result<()> {
 
 /// Fails where a process would have a unit of another project: `shop` with a process `stage`, and
 /// a project `shop-stage`.
-fn check_units(cx: &mut Context, project: &Project, live: &Live) -> Result<()> {
-    let wanted = projects::unit_names(&project.name, Some(&live.spec));
+pub fn check_units(cx: &mut Context, project: &Project, live: &Live) -> Result<()> {
+    let wanted = projects::unit_names(project, Some(&live.spec));
     for other in cx.registry()?.projects()?.iter().filter(|other| other.name != project.name) {
         let spec = other.live.as_ref().map(|live| &live.spec);
-        let theirs = projects::unit_names(&other.name, spec);
+        let theirs = projects::unit_names(other, spec);
         if let Some(unit) = wanted.iter().find(|unit| theirs.contains(unit)) {
             return Err(Error::conflict(
                 "unit_taken",
