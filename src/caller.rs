@@ -50,6 +50,7 @@ pub enum Access {
 
 /// Every command has its row. A command without one is nobody's.
 pub const TABLE: &[(&str, Access)] = &[
+    ("autopause", Access::Operators),
     ("capabilities", Access::Anybody),
     ("checkpoint cleanup", Access::Operators),
     ("checkpoint create", Access::Project),
@@ -60,6 +61,13 @@ pub const TABLE: &[(&str, Access)] = &[
     ("checkpoint restore", Access::Operators),
     ("completions", Access::Anybody),
     ("config", Access::Operators),
+    ("cron add", Access::Operators),
+    ("cron disable", Access::Operators),
+    ("cron enable", Access::Operators),
+    ("cron list", Access::Project),
+    ("cron logs", Access::Project),
+    ("cron remove", Access::Operators),
+    ("cron run", Access::Project),
     ("deploy", Access::Project),
     ("deploys", Access::Project),
     ("doctor", Access::Operators),
@@ -74,6 +82,7 @@ pub const TABLE: &[(&str, Access)] = &[
     ("env sync", Access::Project),
     ("env unset", Access::Project),
     ("events", Access::Operators),
+    ("exec", Access::Project),
     ("gate", Access::Project),
     ("git answer", Access::Anybody),
     ("git config", Access::Project),
@@ -83,7 +92,14 @@ pub const TABLE: &[(&str, Access)] = &[
     ("git key", Access::Project),
     ("git show", Access::Project),
     ("init", Access::Operators),
+    ("inside", Access::Anybody),
     ("man", Access::Anybody),
+    ("operator add-key", Access::Operators),
+    ("operator list", Access::Operators),
+    ("operator revoke", Access::Operators),
+    ("operator setup", Access::Operators),
+    ("permissions show", Access::Project),
+    ("permissions verify", Access::Operators),
     ("plan", Access::Operators),
     ("project create", Access::Operators),
     ("project delete", Access::Operators),
@@ -94,16 +110,26 @@ pub const TABLE: &[(&str, Access)] = &[
     ("project start", Access::Operators),
     ("project stop", Access::Operators),
     ("provision", Access::Operators),
+    ("ratelimit", Access::Operators),
     ("recover", Access::Operators),
     ("releases", Access::Project),
     ("repair", Access::Operators),
     ("resume", Access::Operators),
     ("rollback", Access::Project),
+    ("service list", Access::Project),
+    ("service logs", Access::Project),
+    ("service restart", Access::Project),
+    ("service start", Access::Operators),
+    ("service status", Access::Project),
+    ("service stop", Access::Operators),
     ("ssh add-key", Access::Operators),
     ("ssh list-keys", Access::Operators),
     ("ssh remove-key", Access::Operators),
     ("status", Access::Project),
     ("unpack", Access::Anybody),
+    ("worker add", Access::Operators),
+    ("worker list", Access::Project),
+    ("worker remove", Access::Operators),
 ];
 
 /// Decides. There is no way through but the ones that are written here.
@@ -137,7 +163,7 @@ fn forbidden(caller: &Caller, command: &str, project: Option<&ProjectName>) -> E
             .hint(format!("what you may run: `sudo -l`, always with `{name}`")),
         _ => error
             .caused_by("you are neither root nor an operator of hostkit")
-            .hint("let an operator add you: `usermod -aG hostkit YOU`"),
+            .hint("let an operator add you: `hostkit operator setup YOU`"),
     }
 }
 

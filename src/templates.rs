@@ -23,6 +23,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("sudoers/project", include_str!("../templates/sudoers/project")),
     ("systemd/build.service", include_str!("../templates/systemd/build.service")),
     ("systemd/git.service", include_str!("../templates/systemd/git.service")),
+    ("systemd/exec.service", include_str!("../templates/systemd/exec.service")),
     ("systemd/nginx.conf", include_str!("../templates/systemd/nginx.conf")),
     ("systemd/project.service", include_str!("../templates/systemd/project.service")),
     ("systemd/recover.service", include_str!("../templates/systemd/recover.service")),

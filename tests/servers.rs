@@ -25,4 +25,5 @@ mod registry;
 mod syscalls;
 mod trouble;
 mod units;
+mod verbs;
 mod vps;

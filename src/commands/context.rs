@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::deploy::stage;
+use super::{deploy::stage, exec};
 use crate::{
     caller::Caller,
     config::Config,
@@ -88,6 +88,7 @@ impl Context {
         let project = lock::take(name.as_str(), &holder, self.wait, waiting)?;
         self.recover(Of::Project(name))?;
         stage::sweep(self, name)?;
+        exec::sweep(self, name)?;
         Ok(Held { _host: host, _project: Some(project) })
     }
 

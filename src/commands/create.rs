@@ -99,7 +99,7 @@ fn check(new: &New, cx: &mut Context) -> Result<()> {
     let unit = new.name.unit();
     let has_unit = |project: &&Project| {
         let spec = project.live.as_ref().map(|live| &live.spec);
-        projects::unit_names(&project.name, spec).contains(&unit)
+        projects::unit_names(project, spec).contains(&unit)
     };
     if let Some(other) = known.iter().find(has_unit) {
         return Err(Error::conflict("name_taken", format!("`{unit}` is a unit of {}", other.name))
@@ -197,6 +197,8 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         domains: new.domains.clone(),
         keys: new.keys.clone(),
         ci_keys: Vec::new(),
+        own: Vec::new(),
+        off: Vec::new(),
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,

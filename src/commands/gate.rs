@@ -13,11 +13,12 @@ use std::{
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use super::{Cli, Context, push};
+use super::{Cli, Context, exec, push};
 use crate::{
     error::{Context as _, Error, Kind, Result},
     names::ProjectName,
     projects,
+    sys::{signals::Changing, terminal::Raw},
 };
 
 /// Take a request for a project from standard input
@@ -47,7 +48,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let cli = read(&name, &mut std::io::stdin().lock())?;
     super::admit(&cli, cx, &name)?;
     cx.ui.voice = cli.voice();
-    cx.wait = cli.wait();
+    cx.wait = cli.wait(cx.config.locks.wait);
     super::dispatch(&cli.command, cx)
 }
 
@@ -85,6 +86,8 @@ fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
         std::iter::once("hostkit".into()).chain(words.iter().map(OsString::from)).collect();
     let parsed = Cli::try_parse_from(&argv);
     let lacks_a_name = !super::is_named(&parsed)
+        || parsed.as_ref().is_ok_and(|cli| cli.command.subject().1 != Some(name.as_str()))
+            && super::names_a_process(&parsed)
         || parsed.as_ref().is_ok_and(|cli| cli.command.subject().1.is_none());
     let named = if lacks_a_name { super::with_name(&argv, name) } else { None };
     let cli = named.map_or(parsed, Ok).map_err(|error| super::usage_error(&error))?;
@@ -96,7 +99,7 @@ fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
 
 /// As the project's user: hands a command to the root half, and its end back.
 pub fn forward(name: &ProjectName, argv: Vec<String>) -> Result<ExitCode> {
-    send(name, &Request::Argv(argv))
+    send(name, &Request::Argv(exec::with_terminal(argv)))
 }
 
 /// As the project's user, called by sshd: hands on what the other side asked for.
@@ -128,13 +131,21 @@ pub fn forward_ssh(name: &ProjectName, args: &Args) -> Result<ExitCode> {
 
 fn send(name: &ProjectName, request: &Request) -> Result<ExitCode> {
     let stdin = std::io::stdin();
-    let more = (!std::io::IsTerminal::is_terminal(&stdin)).then_some(stdin);
-    ask(name, request, more, Stdio::inherit()).map(ExitCode::from)
+    let is_input = has_terminal(request) || !std::io::IsTerminal::is_terminal(&stdin);
+    ask(name, request, is_input.then_some(stdin), Stdio::inherit()).map(ExitCode::from)
+}
+
+fn has_terminal(request: &Request) -> bool {
+    matches!(request, Request::Argv(words) if exec::has_terminal(words))
 }
 
 /// A deploy of what was pushed. Its result is no part of what git says to git: it goes where a
 /// person reads it.
-pub(super) fn send_pushed(name: &ProjectName, line: String, tree: impl Read) -> Result<u8> {
+pub(super) fn send_pushed(
+    name: &ProjectName,
+    line: String,
+    tree: impl Read + Send + 'static,
+) -> Result<u8> {
     let stderr = std::io::stderr().as_fd().try_clone_to_owned();
     let stderr = stderr.context(|| "could not reach the gate".into())?;
     ask(name, &Request::Line(line), Some(tree), stderr.into())
@@ -143,7 +154,7 @@ pub(super) fn send_pushed(name: &ProjectName, line: String, tree: impl Read) -> 
 fn ask(
     name: &ProjectName,
     request: &Request,
-    more: Option<impl Read>,
+    more: Option<impl Read + Send + 'static>,
     stdout: Stdio,
 ) -> Result<u8> {
     let failed = || "could not reach the gate".to_owned();
@@ -156,15 +167,34 @@ fn ask(
         .stdout(stdout)
         .spawn()
         .context(failed)?;
+    let terminal = has_terminal(request);
+    // The caller's terminal must be put right again, whatever ends us.
+    let _changing = terminal.then(Changing::begin);
+    let raw = if terminal { Raw::begin() } else { None };
     if let Some(mut pipe) = child.stdin.take() {
-        // The root half may have heard enough before we have said all: that is its right.
-        let _ = pipe.write_all(&head);
-        if let Some(mut more) = more {
-            let _ = std::io::copy(&mut more, &mut pipe);
-        }
+        // It may end before our input does, or have heard enough: that is its right.
+        std::thread::spawn(move || {
+            let _ = pipe.write_all(&head);
+            if let Some(more) = more {
+                let _ = copy(more, &mut pipe);
+            }
+        });
     }
     let status = child.wait().context(failed)?;
+    drop(raw);
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Hands our input on piece by piece: a key that is pressed is wanted now.
+fn copy(mut from: impl Read, pipe: &mut impl Write) -> std::io::Result<()> {
+    let mut part = vec![0; 64 << 10];
+    loop {
+        let n = from.read(&mut part)?;
+        if n == 0 {
+            return Ok(());
+        }
+        pipe.write_all(&part[..n])?;
+    }
 }
 
 #[cfg(test)]

@@ -13,13 +13,17 @@ pub mod doctor;
 pub mod drift;
 pub mod env;
 pub mod events;
+pub mod exec;
 pub mod facts;
 pub mod gate;
 pub mod git;
 pub mod identity;
 pub mod init;
 pub mod keys;
+pub mod operator;
+pub mod permissions;
 pub mod plan;
+pub mod process;
 pub mod project;
 pub mod provision;
 pub mod push;
@@ -78,15 +82,22 @@ pub struct Cli {
     /// How long to wait for another command on the same project
     #[arg(long, global = true, value_name = "TIME")]
     wait: Option<Wait>,
+
+    /// Do not wait for another command: say at once which it is
+    #[arg(long, global = true, conflicts_with = "wait")]
+    no_wait: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    Autopause(deploy::limits::AutopauseArgs),
     Capabilities(capabilities::Args),
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
     Completions(completions::Args),
     Config(config::Args),
+    #[command(subcommand)]
+    Cron(process::cron::Command),
     Deploy(deploy::Args),
     Deploys(deploy::list::DeploysArgs),
     Doctor(doctor::Args),
@@ -94,58 +105,79 @@ pub enum Command {
     #[command(subcommand)]
     Env(env::Command),
     Events(events::Args),
+    Exec(exec::Args),
     #[command(hide = true)]
     Gate(gate::Args),
     #[command(subcommand)]
     Git(git::Command),
     Init(init::Args),
     #[command(hide = true)]
+    Inside(exec::InsideArgs),
+    #[command(hide = true)]
     Man(completions::ManArgs),
+    #[command(subcommand)]
+    Operator(operator::Command),
+    #[command(subcommand)]
+    Permissions(permissions::Command),
     Plan(plan::Args),
     #[command(subcommand)]
     Project(project::Command),
     Provision(provision::Args),
+    Ratelimit(deploy::limits::RatelimitArgs),
     Recover(recover::Args),
     Releases(deploy::list::ReleasesArgs),
     Repair(repair::Args),
     Resume(deploy::list::ResumeArgs),
     Rollback(deploy::rollback::Args),
     #[command(subcommand)]
+    Service(process::service::Command),
+    #[command(subcommand)]
     Ssh(ssh::Command),
     Status(status::Args),
     #[command(hide = true)]
     Unpack(deploy::unpack::Args),
+    #[command(subcommand)]
+    Worker(process::worker::Command),
 }
 
 impl Command {
     /// The command's name in the table of rights, and the project that it concerns.
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
+            Self::Autopause(args) => ("autopause", Some(&args.name)),
             Self::Capabilities(_) => ("capabilities", None),
             Self::Checkpoint(command) => command.subject(),
             Self::Completions(_) => ("completions", None),
             Self::Config(_) => ("config", None),
+            Self::Cron(command) => command.subject(),
             Self::Deploy(args) => ("deploy", Some(&args.name)),
             Self::Deploys(args) => ("deploys", Some(&args.name)),
             Self::Doctor(_) => ("doctor", None),
             Self::Drift(args) => ("drift", args.name.as_deref()),
             Self::Env(command) => command.subject(),
             Self::Events(args) => ("events", args.name.as_deref()),
+            Self::Exec(args) => ("exec", Some(&args.name)),
             Self::Gate(args) => ("gate", Some(&args.name)),
             Self::Git(command) => command.subject(),
             Self::Init(_) => ("init", None),
+            Self::Inside(_) => ("inside", None),
             Self::Man(_) => ("man", None),
+            Self::Operator(command) => command.subject(),
+            Self::Permissions(command) => command.subject(),
             Self::Plan(args) => ("plan", Some(&args.name)),
             Self::Project(command) => command.subject(),
             Self::Provision(args) => ("provision", Some(&args.name)),
+            Self::Ratelimit(args) => ("ratelimit", Some(&args.name)),
             Self::Recover(_) => ("recover", None),
             Self::Releases(args) => ("releases", Some(&args.name)),
             Self::Repair(args) => ("repair", args.name.as_deref()),
             Self::Resume(args) => ("resume", Some(&args.name)),
             Self::Rollback(args) => ("rollback", Some(&args.name)),
+            Self::Service(command) => command.subject(),
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
             Self::Unpack(_) => ("unpack", None),
+            Self::Worker(command) => command.subject(),
         }
     }
 }
@@ -155,8 +187,9 @@ impl Cli {
         Voice { json: self.json, quiet: self.quiet, verbose: self.verbose }
     }
 
-    fn wait(&self) -> Duration {
-        self.wait.unwrap_or(Wait(Duration::from_mins(1))).0
+    /// How long to wait for a lock: what was asked for, else what usually holds.
+    fn wait(&self, usual: Wait) -> Duration {
+        if self.no_wait { Duration::ZERO } else { self.wait.unwrap_or(usual).0 }
     }
 }
 
@@ -193,7 +226,7 @@ pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
 /// A project's own user need not name the project.
 fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
     let parsed = Cli::try_parse_from(argv);
-    if is_named(&parsed) {
+    if is_named(&parsed) && !names_a_process(&parsed) {
         return parsed;
     }
     match identity::own_project() {
@@ -208,6 +241,17 @@ fn is_named(parsed: &Result<Cli, clap::Error>) -> bool {
         Ok(cli) => cli.command.subject().1.is_none_or(|name| name.parse::<ProjectName>().is_ok()),
         Err(error) => error.kind() != ErrorKind::MissingRequiredArgument,
     }
+}
+
+/// Whether the word that was taken for a project may be a process of the caller's own.
+fn names_a_process(parsed: &Result<Cli, clap::Error>) -> bool {
+    parsed.as_ref().is_ok_and(|cli| {
+        let (command, project) = cli.command.subject();
+        let group = command.split(' ').next().unwrap_or(command);
+        let own = identity::own_project();
+        ["cron", "service", "worker"].contains(&group)
+            && own.is_none_or(|own| project != Some(own.as_str()))
+    })
 }
 
 /// The command line with a project's name where it belongs, if there is such a place.
@@ -239,7 +283,7 @@ fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<Exit
         host,
         caller,
         ui: Ui::start(cli.voice()),
-        wait: cli.wait(),
+        wait: cli.wait(Wait(Duration::from_mins(1))),
         started_in,
         registry: None,
     };
@@ -258,7 +302,7 @@ fn configure(cli: &Cli, cx: &mut Context, needs_host: bool) -> Result<()> {
     if let Some(text) = cx.host.read_text(std::path::Path::new(PATH))? {
         cx.config = Config::parse(&text)?;
     }
-    cx.wait = cli.wait.unwrap_or(cx.config.locks.wait).0;
+    cx.wait = cli.wait(cx.config.locks.wait);
     Ok(())
 }
 
@@ -281,31 +325,40 @@ fn admit(cli: &Cli, cx: &Context, gate: &ProjectName) -> Result<()> {
 fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
     let verdict = |holds: bool| if holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
     match command {
+        Command::Autopause(args) => deploy::limits::autopause(args, cx)?,
         Command::Capabilities(args) => capabilities::run(args, cx)?,
         Command::Checkpoint(command) => command.run(cx)?,
         Command::Completions(args) => completions::run(args)?,
         Command::Config(args) => config::run(args, cx)?,
+        Command::Cron(command) => return command.run(cx),
         Command::Deploy(args) => deploy::run(args, cx)?,
         Command::Deploys(args) => deploy::list::deploys(args, cx)?,
         Command::Doctor(args) => return doctor::run(args, cx).map(verdict),
         Command::Drift(args) => return drift::run(args, cx).map(verdict),
         Command::Env(command) => command.run(cx)?,
         Command::Events(args) => events::run(args, cx)?,
+        Command::Exec(args) => return exec::run(args, cx),
         Command::Gate(args) => return gate::run(args, cx),
         Command::Git(command) => return command.run(cx),
         Command::Init(args) => init::run(args, cx)?,
+        Command::Inside(_) => return exec::inside(&cx.started_in),
         Command::Man(args) => completions::man(args, &cx.started_in)?,
+        Command::Operator(command) => command.run(cx)?,
+        Command::Permissions(command) => return command.run(cx).map(verdict),
         Command::Plan(args) => plan::run(args, cx)?,
         Command::Project(command) => command.run(cx)?,
         Command::Provision(args) => provision::run(args, cx)?,
+        Command::Ratelimit(args) => deploy::limits::ratelimit(args, cx)?,
         Command::Recover(args) => recover::run(args, cx)?,
         Command::Releases(args) => deploy::list::releases(args, cx)?,
         Command::Repair(args) => repair::run(args, cx)?,
         Command::Resume(args) => deploy::list::resume(args, cx)?,
         Command::Rollback(args) => deploy::rollback::run(args, cx)?,
+        Command::Service(command) => command.run(cx)?,
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
+        Command::Worker(command) => command.run(cx)?,
     }
     Ok(ExitCode::SUCCESS)
 }

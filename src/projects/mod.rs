@@ -3,10 +3,13 @@
 mod access;
 mod detect;
 mod env;
+mod exec;
 mod git;
 mod host;
 mod manifest;
+mod processes;
 mod redis_rules;
+mod rights;
 mod site;
 mod spec;
 mod switch;
@@ -17,13 +20,21 @@ use std::path::PathBuf;
 pub use access::{USER_COMMANDS, parse_request};
 pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, database_password, passwords};
+pub use exec::{
+    ExecUnit, REQUEST, Streams, exec_request, exec_unit, exec_unit_name, exec_units,
+    read_exec_request,
+};
 pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
+pub use processes::{check_own, cron, own_plan, whole, worker};
+pub use rights::{granted, read_grants};
 pub use spec::{FoundUnit, read_unit};
 pub use switch::{From, env_plan, release_file, restore_plan, switch_plan, unit_names};
 use unit::Which;
-pub use unit::{BuildUnit, build_unit, check_command, process_unit, split_command, standby_env};
+pub use unit::{
+    BuildUnit, build_unit, check_command, process_unit, split_command, standby_env, timer_unit,
+};
 
 use crate::{
     config::Config,
@@ -98,6 +109,7 @@ pub fn plan(
     templates: &Templates,
     ground: Ground,
 ) -> Result<Plan> {
+    let project = &processes::whole_project(project);
     let maker = Maker { project, facts, passwords, config, templates };
     let mut plan = Plan::new(ground);
     maker.home(&mut plan)?;
@@ -420,6 +432,8 @@ mod tests {
             domains: Vec::new(),
             keys: Vec::new(),
             ci_keys: Vec::new(),
+            own: Vec::new(),
+            off: Vec::new(),
             created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
             deleting: false,

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},
     registry::Project,
+    release::Process,
 };
 
 /// What a unit says of its project; SSH keys stand elsewhere.
@@ -39,12 +40,19 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         domains: all("Domain").into_iter().map(str::parse).collect::<Result<Vec<Domain>>>()?,
         keys: Vec::new(),
         ci_keys: Vec::new(),
+        own: all("Process").into_iter().map(process).collect::<Result<Vec<Process>>>()?,
+        off: all("Off").into_iter().map(str::to_owned).collect(),
         created_by: one("CreatedBy")?.to_owned(),
         created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
         deleting: false,
         live: None,
         name,
     })
+}
+
+fn process(line: &str) -> Result<Process> {
+    serde_json::from_str(line)
+        .map_err(|e| Error::failed("a unit does not say what its project runs").caused_by(e))
 }
 
 /// The command as it was given: systemd's doubled signs made single again.
@@ -67,6 +75,11 @@ mod tests {
     fn a_unit_says_all_that_the_registry_knew() {
         let mut project = shop();
         project.domains = vec!["shop.example.com".parse().unwrap()];
+        project.own = vec![
+            crate::projects::worker("mail", &["venv/bin/x".into(), "it's 50%\"".into()]).unwrap(),
+            crate::projects::cron("tidy", "0 3 * * 1-5", &["/bin/true".into()]).unwrap(),
+        ];
+        project.off = vec!["tidy".into()];
         for start in
             [None, Some("/usr/bin/x --rate '50% of it'"), Some("/x \"it's\" $HOME '\\ \"'")]
         {

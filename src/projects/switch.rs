@@ -1,10 +1,14 @@
 //! From one release to another: the steps, and what has to be up afterwards.
 
-use super::{Facts, Maker, Passwords, process_unit, site, standby_env, unit};
+use super::{
+    Facts, Maker, Passwords, process_unit,
+    processes::{whole, whole_live, whole_project},
+    site, standby_env, unit,
+};
 use crate::{
     config::Config,
     error::Result,
-    names::{ProjectName, ReleaseId},
+    names::ReleaseId,
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
@@ -32,15 +36,20 @@ pub struct From<'a> {
 pub fn switch_plan(
     project: &Project,
     live: &Live,
-    mut from: From<'_>,
+    from: From<'_>,
     facts: &Facts,
     config: &Config,
     templates: &Templates,
 ) -> Result<Plan> {
     let passwords = Passwords::none();
+    // With what the operator added: both releases run it.
+    let project = &whole_project(project);
+    let live = &whole_live(project, live);
+    let old = from.old.map(|old| whole_live(project, old));
+    let from = From { old: old.as_ref(), ..from };
     let maker = Maker { project, facts, passwords: &passwords, config, templates };
     let switch = Trigger::Switch(Box::new(switch(project, live, &from, config)?));
-    let mut plan = restore_plan(project, from.restored.take(), from.env);
+    let mut plan = restore_plan(project, from.restored, from.env);
     if let Trigger::Switch(switch) = &switch
         && let (Some((unit, environment, port)), Some(gate), Some(old)) =
             (&switch.standby, &switch.new.gate, from.old)
@@ -58,14 +67,7 @@ pub fn switch_plan(
     }
     maker.unit(&mut plan)?;
     for unit in from.old.map(|old| retired(project, &old.spec, &live.spec)).unwrap_or_default() {
-        for path in [
-            format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
-            format!("/etc/systemd/system/timers.target.wants/{unit}"),
-            format!("/etc/systemd/system/{unit}"),
-        ] {
-            let reload = [Trigger::DaemonReload(unit.clone())];
-            plan.notifying(Lane::Files, Gone { path: path.into() }, reload);
-        }
+        no_unit(&mut plan, &unit);
     }
     maker.reach(&mut plan);
     plan.part("switched", format!("to {}", live.id));
@@ -88,6 +90,18 @@ pub fn restore_plan(project: &Project, database: Option<Restored>, env: Option<&
         plan.step(Lane::Files, restored);
     }
     plan
+}
+
+/// No file of a unit, nor a link that starts it.
+pub(super) fn no_unit(plan: &mut Plan, unit: &str) {
+    for path in [
+        format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
+        format!("/etc/systemd/system/timers.target.wants/{unit}"),
+        format!("/etc/systemd/system/{unit}"),
+    ] {
+        let reload = [Trigger::DaemonReload(unit.to_owned())];
+        plan.notifying(Lane::Files, Gone { path: path.into() }, reload);
+    }
 }
 
 /// The plan of a project's environment alone.
@@ -155,7 +169,7 @@ fn timers(project: &Project, spec: &Spec) -> Vec<String> {
 }
 
 /// Units of the old release that the new one does not have.
-fn retired(project: &Project, old: &Spec, new: &Spec) -> Vec<String> {
+pub(super) fn retired(project: &Project, old: &Spec, new: &Spec) -> Vec<String> {
     let units = |spec: &Spec| -> Vec<String> {
         let of = |p: &crate::release::Process| match p.kind {
             Kind::Worker => vec![process_unit(&project.name, &p.name)],
@@ -171,7 +185,9 @@ fn retired(project: &Project, old: &Spec, new: &Spec) -> Vec<String> {
 }
 
 /// The names of all units that a project has, or would have with that release.
-pub fn unit_names(name: &ProjectName, spec: Option<&Spec>) -> Vec<String> {
+pub fn unit_names(project: &Project, spec: Option<&Spec>) -> Vec<String> {
+    let name = &project.name;
+    let spec = spec.map(|spec| whole(project, spec));
     let own = spec.iter().flat_map(|spec| &spec.processes).filter(|p| p.kind != Kind::Web);
     std::iter::once(name.unit()).chain(own.map(|p| process_unit(name, &p.name))).collect()
 }

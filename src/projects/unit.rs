@@ -57,6 +57,8 @@ struct Unit<'a> {
     created_at: String,
     domains: Vec<&'a str>,
     own_start: Option<String>,
+    own: Vec<String>,
+    off: &'a [String],
 }
 
 /// One of the units of a project that runs what `spec` says, or its runtime's own command.
@@ -117,6 +119,8 @@ pub(super) fn render(
             created_at: project.created_at.to_string(),
             domains: project.domains.iter().map(crate::names::Domain::as_str).collect(),
             own_start,
+            own: project.own.iter().filter_map(|own| serde_json::to_string(own).ok()).collect(),
+            off: &project.off,
         },
     )
 }
@@ -168,7 +172,7 @@ pub fn process_unit(name: &ProjectName, process: &str) -> String {
 }
 
 /// The timer of a process that runs when its time comes.
-pub(super) fn timer_unit(name: &ProjectName, process: &str) -> String {
+pub fn timer_unit(name: &ProjectName, process: &str) -> String {
     format!("hostkit-{name}-{process}.timer")
 }
 
@@ -271,7 +275,7 @@ fn directory(name: &ProjectName, runtime: Runtime) -> String {
     }
 }
 
-fn process_directory(name: &ProjectName, process: &Process) -> String {
+pub(super) fn process_directory(name: &ProjectName, process: &Process) -> String {
     match process.directory.as_str() {
         "" => format!("/home/{name}/app"),
         super::HOME => format!("/home/{name}"),
@@ -279,7 +283,7 @@ fn process_directory(name: &ProjectName, process: &Process) -> String {
     }
 }
 
-fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> {
+pub(super) fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> {
     let usual: &[(&str, &str)] = match runtime {
         Runtime::Python => &[("PYTHONUNBUFFERED", "1")],
         Runtime::Nextjs | Runtime::Node => &[("NODE_ENV", "production")],

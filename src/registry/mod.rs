@@ -5,6 +5,7 @@ mod checkpoints;
 mod events;
 mod git;
 mod operations;
+mod processes;
 mod projects;
 mod releases;
 
@@ -19,7 +20,7 @@ pub use events::Event;
 pub use git::GitSource;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
-pub use releases::{Deploy, Live, NewDeploy, Release, ReleaseState};
+pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
 
 use crate::error::{Error, Result};
 
@@ -33,6 +34,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/003-ci-keys.sql")),
     M::up(include_str!("migrations/004-checkpoints.sql")),
     M::up(include_str!("migrations/005-git-sources.sql")),
+    M::up(include_str!("migrations/006-processes.sql")),
 ];
 
 pub struct Registry {

@@ -7,7 +7,8 @@ use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{
-    Allotment, Live, Project, Registry, Wanted, allotments, events, lost, projects, releases,
+    Allotment, Live, Project, Registry, Wanted, allotments, events, lost, processes, projects,
+    releases,
 };
 use crate::{error::Result, names::ProjectName};
 
@@ -61,6 +62,8 @@ pub enum Change {
     Add(Box<Project>),
     /// The project's keys are these.
     Keys(Box<Project>),
+    /// The processes that an operator added, and the timers that are off, are these.
+    Processes(Box<Project>),
     /// A release of the project answers from now on, and its deploy is done.
     Live {
         project: ProjectName,
@@ -149,6 +152,7 @@ impl Registry {
             for change in changes {
                 match change {
                     Change::Add(project) => projects::insert(&tx, project)?,
+                    Change::Processes(project) => processes::replace(&tx, project)?,
                     Change::Keys(project) => projects::replace_keys(&tx, project)?,
                     Change::Live { project, live, deploy, phases } => {
                         releases::go_live(&tx, project, live, *deploy, phases)?;

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Live, Registry, column, lost, releases};
+use super::{Live, Registry, column, lost, processes, releases};
 use crate::{
     error::{Error, Result},
     names::{CiKey, Domain, ProjectName, PublicKey, Runtime},
+    release::Process,
 };
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,6 +28,10 @@ pub struct Project {
     pub ci_keys: Vec<CiKey>,
     pub created_by: String,
     pub created_at: Timestamp,
+    /// Processes that an operator added to those of each release.
+    pub own: Vec<Process>,
+    /// Timers that are switched off, by name.
+    pub off: Vec<String>,
     /// Its removal has begun and will be completed.
     pub deleting: bool,
     /// What its requests go to, once something is deployed.
@@ -68,6 +73,7 @@ impl Registry {
                 projects[i].ci_keys.push(key);
             }
         }
+        processes::fill(self, &mut projects)?;
         Ok(projects)
     }
 
@@ -131,6 +137,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         domains: Vec::new(),
         keys: Vec::new(),
         ci_keys: Vec::new(),
+        own: Vec::new(),
+        off: Vec::new(),
         live: read_live(row)?,
     })
 }
@@ -177,6 +185,7 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     for domain in domains {
         tx.execute("INSERT INTO domains VALUES (?1, ?2)", params![domain.as_str(), name])?;
     }
+    processes::insert(tx, project)?;
     insert_keys(tx, project)
 }
 

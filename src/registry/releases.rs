@@ -233,6 +233,31 @@ impl Registry {
     }
 }
 
+/// Limits that a project has instead of the configuration's; 0 is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct DeployLimits {
+    pub per_hour: Option<u32>,
+    pub pause_after: Option<u32>,
+}
+
+impl Registry {
+    pub fn deploy_limits(&self, project: &ProjectName) -> Result<DeployLimits> {
+        let sql = "SELECT per_hour, pause_after FROM projects WHERE name = ?1";
+        let read =
+            |row: &Row<'_>| Ok(DeployLimits { per_hour: row.get(0)?, pause_after: row.get(1)? });
+        let limits = self.db.query_row(sql, [project.as_str()], read).optional();
+        Ok(limits.map_err(|e| lost(&e))?.unwrap_or_default())
+    }
+
+    pub fn set_deploy_limits(&mut self, project: &ProjectName, limits: DeployLimits) -> Result<()> {
+        let sql = "UPDATE projects SET per_hour = ?2, pause_after = ?3 WHERE name = ?1";
+        self.db
+            .execute(sql, params![project.as_str(), limits.per_hour, limits.pause_after])
+            .map_err(|e| lost(&e))?;
+        Ok(())
+    }
+}
+
 fn end_interrupted(tx: &Transaction<'_>, project: &ProjectName, now: &str) -> rusqlite::Result<()> {
     tx.execute(
         "UPDATE deploys SET outcome = 'interrupted', ended_at = ?2 WHERE project = ?1 AND outcome = 'running'",

@@ -16,6 +16,7 @@ mod keyspace;
 mod leftovers;
 mod link;
 mod log;
+mod login;
 mod open_files;
 mod reach;
 mod restored;
@@ -44,11 +45,12 @@ pub use keyspace::{ACL_FILE, Keyspace, hash};
 pub use leftovers::Leftovers;
 pub use link::Link;
 pub use log::Log;
+pub use login::{Login, Member};
 pub use open_files::OpenFiles;
 pub use reach::Reach;
 pub use restored::{Restored, aside};
 pub use role::{GroupRole, Role};
-pub use running::{Running, Service};
+pub use running::{Running, Service, Stopped};
 pub use standby::Standby;
 pub use switch::{Switch, Target};
 pub use trigger::{MARK, MARK_PATH, Probe, Trigger};
@@ -188,7 +190,8 @@ macro_rules! any_step {
 
 any_step! {
     Account, Again, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Wall, WallTable,
+    Log, Login, Member, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Stopped,
+    Wall, WallTable,
 }
 
 impl Step for AnyStep {

@@ -43,6 +43,43 @@ impl Step for Running {
     }
 }
 
+/// A unit that is about to go, and does not run any more.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Stopped {
+    pub unit: String,
+}
+
+impl Step for Stopped {
+    fn title(&self) -> String {
+        format!("unit {} stopped", self.unit)
+    }
+
+    fn check(&self, host: &Host) -> Result<Check> {
+        let unit = host.unit(&self.unit)?;
+        if matches!(unit.active.as_str(), "inactive" | "failed") {
+            return Ok(Check::InPlace);
+        }
+        Ok(Check::Missing { before: Before::Was(true), differs: "running".into() })
+    }
+
+    fn apply(&self, host: &Host) -> Result<()> {
+        host.unit_job(Verb::Stop, &self.unit)
+    }
+
+    fn undo(&self, host: &Host, _before: &Before) -> Result<()> {
+        // Its file may have been gone meanwhile.
+        host.daemon_reload()?;
+        host.unit_job(Verb::Start, &self.unit)
+    }
+
+    fn remove(&self, host: &Host) -> Result<()> {
+        if matches!(self.check(host)?, Check::InPlace) {
+            return Ok(());
+        }
+        self.apply(host)
+    }
+}
+
 /// A project's unit: whether it runs is the operator's choice, until the project goes.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Service {

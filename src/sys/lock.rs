@@ -133,6 +133,9 @@ fn locked(name: &str, holder: &str, wait: Duration) -> Error {
         project => project,
     };
     Error::new(Kind::Locked, "locked", format!("{what} is being worked on"))
-        .caused_by(format!("`{holder}` holds it, and {} s were not enough", wait.as_secs()))
-        .hint("try again when it is done, or wait longer: `--wait 10m`")
+        .caused_by(match wait.as_secs() {
+            0 => format!("`{holder}` holds it"),
+            seconds => format!("`{holder}` holds it, and {seconds} s were not enough"),
+        })
+        .hint("try again when it is done, or wait for it: `--wait 10m`")
 }

@@ -60,6 +60,13 @@ pub fn listen() -> Result<()> {
     Ok(())
 }
 
+/// Lets every signal through again, for a program that this one becomes.
+pub fn let_through() -> Result<()> {
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|e| Error::failed("could not set the signal mask").caused_by(e))
+}
+
 /// Fails once a signal has asked us to stop.
 pub fn check() -> Result<()> {
     match RECEIVED.load(Ordering::SeqCst) {

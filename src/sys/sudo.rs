@@ -17,6 +17,18 @@ pub fn check(host: &Host, file: &Path) -> Result<()> {
     })
 }
 
+/// Fails unless all rules together are ones that sudo takes.
+pub fn check_all(host: &Host) -> Result<()> {
+    host.ask(&Cmd::new(VISUDO).arg("-c"))?.success().map(|_| ())
+}
+
+/// What sudo prints of all that a user may run.
+pub fn listing(host: &Host, user: &str) -> Result<String> {
+    let cmd = Cmd::new("/usr/bin/sudo").args(["-n", "-l", "-U", user]);
+    // Whom it lets run nothing it names with a status of its own.
+    Ok(host.ask(&cmd)?.stdout_text())
+}
+
 /// Whether sudo's rules let that user become root anyway.
 pub fn may_become_root(host: &Host, user: &str) -> bool {
     let cmd = Cmd::new("/usr/bin/sudo").args(["-n", "-l", "-U", user, "/bin/sh"]);

@@ -23,12 +23,14 @@ trait Manager {
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<Row>>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn ref_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn subscribe(&self) -> zbus::Result<()>;
+    fn unref_unit(&self, name: &str) -> zbus::Result<()>;
 
     #[zbus(signal)]
     fn job_removed(
@@ -63,12 +65,23 @@ pub(super) struct Bus {
 /// The code of an error that says that the unit itself failed, and nothing around it.
 pub const UNIT_FAILED: &str = "unit_failed";
 
+/// How a process ended, in the kernel's numbers.
+const CLD_KILLED: i32 = 2;
+const CLD_DUMPED: i32 = 3;
+
 /// What can be asked of a unit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
     Restart,
     Start,
     Stop,
+}
+
+/// How a unit that ends by itself did: in systemd's word, and its exit status or signal.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub result: String,
+    pub status: i32,
 }
 
 /// A unit as systemd sees it now.
@@ -79,6 +92,9 @@ pub struct Unit {
     pub sub: String,
     pub result: String,
     pub exit_status: i32,
+    /// Whether `exit_status` is a signal.
+    #[serde(skip)]
+    pub was_killed: bool,
     pub main_pid: u32,
     pub restarts: u32,
     pub memory: Option<u64>,
@@ -196,6 +212,10 @@ fn read_unit(
             .get("ExecMainStatus")
             .and_then(|v| i32::try_from(v).ok())
             .unwrap_or_default(),
+        was_killed: service
+            .get("ExecMainCode")
+            .and_then(|v| i32::try_from(v).ok())
+            .is_some_and(|code| code == CLD_KILLED || code == CLD_DUMPED),
         main_pid: number(service, "MainPID"),
         restarts: number(service, "NRestarts"),
         memory: long(service, "MemoryCurrent"),
@@ -228,6 +248,17 @@ impl Host {
         self.with_bus(&format!("ask systemd about `{name}`"), async |bus| {
             let path = bus.manager().await?.load_unit(name).await?;
             bus.properties(path).await
+        })
+    }
+
+    /// When a timer starts its unit next, in microseconds since 1970.
+    pub fn next_run(&self, timer: &str) -> Result<Option<u64>> {
+        self.with_bus(&format!("ask systemd about `{timer}`"), async |bus| {
+            let path = bus.manager().await?.load_unit(timer).await?;
+            let proxy = PropertiesProxy::builder(&bus.connection).path(path).build().await?;
+            let timer = proxy.get_all("org.freedesktop.systemd1.Timer").await?;
+            let next = timer.get("NextElapseUSecRealtime").and_then(|v| u64::try_from(v).ok());
+            Ok(next.filter(|next| *next != 0 && *next != u64::MAX))
         })
     }
 
@@ -273,35 +304,61 @@ impl Host {
 
     /// Starts a unit that ends by itself and waits for that; `meanwhile` is called every now and
     /// then, and an error from it stops the unit.
-    pub fn run_to_end(&self, name: &str, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn run_to_end(&self, name: &str, meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+        let (result, unit) = self.run_once(name, meanwhile)?;
+        if result == "done" {
+            return Ok(());
+        }
+        self.reset_failed(name)?;
+        let error = Error::failed(format!("could not run `{name}`")).coded(UNIT_FAILED);
+        Err(error.caused_by(reason(&result, &unit)))
+    }
+
+    /// As [`run_to_end`](Self::run_to_end), for one whose end is its own affair.
+    pub fn attend(&self, name: &str, meanwhile: impl FnMut() -> Result<()>) -> Result<Ended> {
+        let (job, unit) = self.run_once(name, meanwhile)?;
+        self.reset_failed(name)?;
+        let result = match (job.as_str(), unit.result) {
+            // systemd takes some signals for a good end; whoever asked wants to know.
+            (_, result) if result == "success" && unit.was_killed => "signal".into(),
+            ("done" | "failed", result) => result,
+            _ => job,
+        };
+        Ok(Ended { result, status: unit.exit_status })
+    }
+
+    /// Starts a unit and waits until it has ended: what became of the job, and of the unit.
+    fn run_once(
+        &self,
+        name: &str,
+        mut meanwhile: impl FnMut() -> Result<()>,
+    ) -> Result<(String, Unit)> {
         let what = format!("run `{name}`");
         self.effect(&what, || {
-            let ended = self.with_bus(&what, async |bus| {
+            self.with_bus(&what, async |bus| {
                 let manager = bus.manager().await?;
                 let mut ends = manager.receive_job_removed().await?;
+                // What has ended well is forgotten at once, unless somebody holds it.
+                manager.ref_unit(name).await?;
                 let job = manager.start_unit(name, "replace").await?;
                 loop {
                     let next = tokio::time::timeout(Duration::from_millis(20), ends.next()).await;
                     if let Ok(Some(end)) = next {
                         let args = end.args()?;
                         if *args.job() == *job {
-                            return Ok(Ok(args.result().to_string()));
+                            let result = args.result().to_string();
+                            let unit = bus.properties(manager.load_unit(name).await?).await?;
+                            manager.unref_unit(name).await?;
+                            return Ok(Ok((result, unit)));
                         }
                     }
                     if let Err(error) = meanwhile() {
                         let _ = manager.stop_unit(name, "replace").await;
+                        let _ = manager.unref_unit(name).await;
                         return Ok(Err(error));
                     }
                 }
-            })?;
-            let result = ended?;
-            if result == "done" {
-                return Ok(());
-            }
-            let unit = self.unit(name).unwrap_or_default();
-            self.reset_failed(name)?;
-            let error = Error::failed(format!("could not {what}")).coded(UNIT_FAILED);
-            Err(error.caused_by(reason(&result, &unit)))
+            })?
         })
     }
 

@@ -114,6 +114,38 @@ pub fn shut_out(host: &Host, name: &str) -> Result<()> {
     host.run(&cmd, &format!("shut the user `{name}` out"))?.success().map(|_| ())
 }
 
+/// Makes a user who logs in by key: with a home, and without a password.
+pub fn create_login(host: &Host, name: &str, numbers: (u32, u32)) -> Result<()> {
+    let (first, last) = numbers;
+    let cmd = Cmd::new("/usr/sbin/useradd")
+        .args(["-K", &format!("UID_MIN={first}"), "-K", &format!("UID_MAX={last}")])
+        .args(["-K", &format!("GID_MIN={first}"), "-K", &format!("GID_MAX={last}")])
+        .args(["--create-home", "--user-group", "--shell", "/bin/bash", "--password", "*"])
+        .args(["--comment", "operator of hostkit", "--", name]);
+    host.run(&cmd, &format!("make the user `{name}`"))?.success().map(|_| ())
+}
+
+/// Takes back what [`create_login`] made.
+pub fn remove_login(host: &Host, name: &str) -> Result<()> {
+    if find(name)?.is_none() {
+        return Ok(());
+    }
+    let cmd = Cmd::new("/usr/sbin/userdel").args(["--remove", "--", name]);
+    host.run(&cmd, &format!("remove the user `{name}`"))?.success().map(|_| ())
+}
+
+pub fn set_member(host: &Host, user: &str, group: &str, is_member: bool) -> Result<()> {
+    let (option, word) = if is_member { ("--add", "into") } else { ("--delete", "out of") };
+    let cmd = Cmd::new("/usr/bin/gpasswd").args([option, user, group]);
+    host.run(&cmd, &format!("take `{user}` {word} the group `{group}`"))?.success().map(|_| ())
+}
+
+/// The names of all groups that a user is in.
+pub fn groups(host: &Host, user: &str) -> Result<Vec<String>> {
+    let out = host.ask(&Cmd::new("/usr/bin/id").args(["-Gn", "--", user]))?.success()?;
+    Ok(out.stdout_text().split_ascii_whitespace().map(str::to_owned).collect())
+}
+
 pub fn create_group(host: &Host, name: &str) -> Result<()> {
     let cmd = Cmd::new("/usr/sbin/groupadd").args(["--system", "--", name]);
     host.run(&cmd, &format!("make the group `{name}`"))?.success().map(|_| ())

@@ -98,6 +98,11 @@ impl Ui {
         self.send(Message::Note(text.into()));
     }
 
+    /// A line of somebody else's, as it comes: only where the result is text.
+    pub fn say(&self, text: &str) {
+        self.send(Message::Data(text.to_owned()));
+    }
+
     /// The result: text for a person, or one document for a program.
     pub fn result<T: Serialize>(&self, command: &str, project: Option<&str>, data: &T, text: &str) {
         if self.voice.json {

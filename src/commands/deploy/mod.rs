@@ -1,7 +1,9 @@
 //! `hostkit deploy`: a release made from a source, and requests moved to it.
 
 pub mod git;
+pub mod limits;
 pub mod list;
+pub mod preview;
 pub mod rollback;
 pub mod source;
 pub mod stage;
@@ -39,7 +41,8 @@ use crate::{
   hostkit deploy my-shop --git https://forge.example/me/shop.git --branch main
   hostkit deploy my-shop
   tar cz . | ssh my-shop@server hostkit deploy --archive -
-  hostkit deploy my-shop --source . --no-watch")]
+  hostkit deploy my-shop --source . --no-watch
+  hostkit deploy my-shop --source . --dry-run")]
 pub struct Args {
     /// Project to deploy to
     pub name: String,
@@ -87,9 +90,13 @@ pub struct Args {
     #[arg(long)]
     no_watch: bool,
 
-    /// Deploy though the limit of deploys an hour is reached
+    /// Deploy though the limit of deploys an hour is reached (operators)
     #[arg(long)]
     override_ratelimit: bool,
+
+    /// Show what would be done, and do none of it
+    #[arg(long)]
+    dry_run: bool,
 
     /// Words to find this deploy by: a commit, a reason
     #[arg(long, value_name = "TEXT")]
@@ -137,6 +144,9 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     }
     let held = cx.take_project(&name, "deploy")?;
     let project = cx.registry()?.living_project(&name)?;
+    if args.dry_run {
+        return preview::run(args, cx, &project, &source);
+    }
     check(args, cx, &project)?;
     let begun = begin(args, cx, project, &source)?;
     let mut stage = Stage::new(&begun.project, begun.id.clone());
@@ -176,25 +186,34 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 fn check(args: &Args, cx: &mut Context, project: &Project) -> Result<()> {
     let name = &project.name;
     stage::check_user(project)?;
+    if args.override_ratelimit {
+        limits::may_override(cx)?;
+    }
     if let Some(reason) = cx.registry()?.paused(name)? {
         return Err(Error::conflict("paused", format!("deploys of {name} are paused"))
             .caused_by(reason)
             .hint(format!("let them go on: `hostkit resume {name}`")));
     }
-    let limit = cx.config.deploys.per_hour;
-    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
-    let recent = cx.registry()?.deploys(name, limit.max(1))?;
-    let count = recent.iter().filter(|d| d.verb == "deploy" && d.started_at > hour_ago).count();
+    let (limit, _) = limits::of(cx, name)?;
+    let count = recent(cx, name, limit)?;
     if !args.override_ratelimit && limit > 0 && count >= limit as usize {
         return Err(Error::conflict(
             "rate_limited",
             format!("{name} was deployed {count} times within an hour"),
         )
-        .caused_by(format!("`deploys.per_hour` is {limit}"))
-        .hint("wait, or insist: `--override-ratelimit`"));
+        .caused_by(format!("{limit} an hour are the most (`hostkit ratelimit {name}`)"))
+        .hint("wait, or let an operator insist: `--override-ratelimit`"));
     }
     facts::check_room(cx)?;
     facts::check_nginx(&cx.host)
+}
+
+/// How often a project was deployed within the last hour, counted up to a limit.
+fn recent(cx: &mut Context, name: &ProjectName, limit: u32) -> Result<usize> {
+    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    // Rollbacks and restarts stand among them, and count for nothing.
+    let newest = cx.registry()?.deploys(name, limit.saturating_mul(4).max(100))?;
+    Ok(newest.iter().filter(|d| d.verb == "deploy" && d.started_at > hour_ago).count())
 }
 
 fn begin(args: &Args, cx: &mut Context, project: Project, source: &Source) -> Result<Begun> {
@@ -246,6 +265,7 @@ fn make(
     }
     let _changing = Changing::begin();
     let mut recipe = stage.recipe(cx)?;
+    crate::projects::check_own(&begun.project, &recipe.spec)?;
     tell_recipe(cx, &recipe);
     check_required(cx, &begun.project, &recipe)?;
     if args.no_build {
@@ -361,7 +381,7 @@ fn fail(cx: &mut Context, begun: &Begun, stage: &Stage<'_>, mut error: Error) ->
     let text = error.to_string();
     let mut write = || -> Result<()> {
         stage::sweep(cx, name)?;
-        let pause_after = cx.config.deploys.pause_after;
+        let (_, pause_after) = limits::of(cx, name)?;
         let registry = cx.registry()?;
         registry.fail_release(name, &begun.id)?;
         registry.fail_deploy(begun.deploy, &text, &stage.phases)?;

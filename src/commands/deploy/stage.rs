@@ -361,7 +361,7 @@ fn failed(what: &Unit<'_>, error: Error, tail: &Tail) -> Error {
     }
     let why = error.cause.unwrap_or(error.message);
     if what.title == "unpack" {
-        return not_unpacked(&why, &tail);
+        return not_unpacked(&why, tail);
     }
     let said = tail.end(20).map(|text| format!("\n{text}")).unwrap_or_default();
     Error::failed(format!("`{}` failed", what.command.join(" ")))

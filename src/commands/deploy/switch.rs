@@ -60,8 +60,36 @@ pub fn carry_out(cx: &mut Context, mut to: Move<'_>, watch: u64) -> Result<BTree
     Err(error)
 }
 
+/// The same release once more, perhaps with another environment, by the same road.
+pub fn again(
+    cx: &mut Context,
+    project: &Project,
+    live: &Live,
+    verb: &str,
+    env: Option<&str>,
+) -> Result<()> {
+    let actor = cx.caller.actor();
+    let deploy = cx.registry()?.begin_deploy(&NewDeploy {
+        project: &project.name,
+        verb,
+        release: &live.id,
+        previous: Some(&live.id),
+        source: "the same release",
+        revision: None,
+        actor: &actor,
+    })?;
+    let phases = BTreeMap::new();
+    let to = Move { project, live: live.clone(), verb, deploy, phases, env, restored: None };
+    let switched = carry_out(cx, to, 0);
+    if let Err(error) = &switched {
+        cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
+    }
+    switched.map(|_| ())
+}
+
 fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<()> {
     let Move { project, live, verb, deploy, phases, env, .. } = to;
+    projects::check_own(project, &live.spec)?;
     check_units(cx, project, live)?;
     let facts = facts::of_switch()?;
     let unit = cx.host.unit(&project.name.unit())?;
@@ -89,11 +117,11 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
 
 /// Fails where a process would have a unit of another project: `shop` with a process `stage`, and
 /// a project `shop-stage`.
-fn check_units(cx: &mut Context, project: &Project, live: &Live) -> Result<()> {
-    let wanted = projects::unit_names(&project.name, Some(&live.spec));
+pub fn check_units(cx: &mut Context, project: &Project, live: &Live) -> Result<()> {
+    let wanted = projects::unit_names(project, Some(&live.spec));
     for other in cx.registry()?.projects()?.iter().filter(|other| other.name != project.name) {
         let spec = other.live.as_ref().map(|live| &live.spec);
-        let theirs = projects::unit_names(&other.name, spec);
+        let theirs = projects::unit_names(other, spec);
         if let Some(unit) = wanted.iter().find(|unit| theirs.contains(unit)) {
             return Err(Error::conflict(
                 "unit_taken",

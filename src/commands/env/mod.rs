@@ -18,7 +18,7 @@ use crate::{
     names::ProjectName,
     plan::differences,
     projects::{self, ManagedEnv},
-    registry::{CheckpointKind, NewDeploy, NewOperation, Project, Way},
+    registry::{CheckpointKind, NewOperation, Project, Way},
     secret::Secret,
     ui::count,
 };
@@ -407,30 +407,7 @@ fn restart(
     verb: &'static str,
     text: &str,
 ) -> Result<()> {
-    let actor = cx.caller.actor();
-    let deploy = cx.registry()?.begin_deploy(&NewDeploy {
-        project: &project.name,
-        verb,
-        release: &live.id,
-        previous: Some(&live.id),
-        source: "the same release",
-        revision: None,
-        actor: &actor,
-    })?;
-    let to = switch::Move {
-        project,
-        live: live.clone(),
-        verb,
-        deploy,
-        phases: BTreeMap::new(),
-        env: Some(text),
-        restored: None,
-    };
-    match switch::carry_out(cx, to, 0) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
-            Err(error.hint(format!("{} still runs with the environment that it had", project.name)))
-        }
-    }
+    switch::again(cx, project, live, verb, Some(text)).map_err(|error| {
+        error.hint(format!("{} still runs with the environment that it had", project.name))
+    })
 }

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 pub(super) use command::words;
+pub(super) use process::name_fault;
 pub(super) use reader::printable;
 use reader::{At, Table};
+pub(super) use schedule::on_calendar;
 
 use crate::{
     config::Size,

@@ -36,23 +36,24 @@ pub(super) fn read(manifest: &Table<'_>, timeout: u64) -> Result<Vec<Process>> {
 }
 
 fn check_name(table: &Table<'_>, name: &At<&str>) -> Result<()> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let At { value, span } = name;
-    if !value.starts_with(|c: char| c.is_ascii_lowercase())
-        || value.len() > 31
-        || !value.chars().all(fits)
+    name_fault(value).map_or(Ok(()), |(why, hint)| Err(table.refused(span, why).hint(hint)))
+}
+
+/// Why no process can have that name, and what to do, if none can.
+pub(in crate::projects) fn name_fault(name: &str) -> Option<(String, String)> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || name.len() > 31
+        || !name.chars().all(fits)
     {
-        let why = format!("`{}` is no name of a process", printable(value));
-        return Err(table
-            .refused(span, why)
-            .hint("a name has up to 31 of a-z, 0-9 and -, and starts with a letter"));
+        let hint = "a name has up to 31 of a-z, 0-9 and -, and starts with a letter";
+        return Some((format!("`{}` is no name of a process", printable(name)), hint.into()));
     }
-    if RESERVED.contains(value) {
-        return Err(table
-            .refused(span, format!("hostkit itself runs a unit called `{value}`"))
-            .hint(format!("`{value}-worker` would do")));
-    }
-    Ok(())
+    RESERVED.contains(&name).then(|| {
+        let why = format!("hostkit itself runs a unit called `{name}`");
+        (why, format!("`{name}-worker` would do"))
+    })
 }
 
 fn one(name: &str, table: &Table<'_>, timeout: u64) -> Result<Process> {

@@ -22,7 +22,7 @@ const MONTHS: &[&str] =
 const LENGTHS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// What `OnCalendar=` says, or why there is no such time.
-pub(super) fn on_calendar(text: &str) -> Result<String, String> {
+pub(in crate::projects) fn on_calendar(text: &str) -> Result<String, String> {
     let text = text.trim();
     if let Some(word) = text.strip_prefix('@') {
         return named(word);
