@@ -5,6 +5,7 @@ mod detect;
 mod env;
 mod host;
 mod manifest;
+mod php;
 mod redis_rules;
 mod site;
 mod spec;
@@ -14,10 +15,11 @@ mod unit;
 use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
-pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
+pub use detect::{BuildStep, Fpm, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, passwords};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
+pub use php::{pool_file, served};
 pub use spec::{FoundUnit, read_unit};
 pub use switch::{From, env_plan, release_file, switch_plan, unit_names};
 use unit::Which;
@@ -26,7 +28,7 @@ pub use unit::{BuildUnit, build_unit, check_command, process_unit, split_command
 use crate::{
     config::Config,
     error::Result,
-    names::{Domain, ReleaseId},
+    names::{Domain, ReleaseId, Runtime},
     plan::{Ground, Lane, Plan},
     registry::{OFFSETS, Project},
     release::{Kind, Process, Spec},
@@ -170,7 +172,7 @@ impl Maker<'_> {
             live.or_else(|| self.facts.app.clone()).unwrap_or_else(|| "releases/empty".into());
         plan.step(Lane::Files, Link { at: home.join("app"), to: app });
         self.reach(plan);
-        if self.project.runtime == crate::names::Runtime::Python {
+        if self.project.runtime == Runtime::Python {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
         let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
@@ -267,6 +269,13 @@ impl Maker<'_> {
         let Self { project, config, templates, .. } = self;
         let name = &project.name;
         plan.part("unit", name.unit());
+        let runtime = self.spec().map_or(project.runtime, |spec| spec.runtime);
+        if runtime == Runtime::Php {
+            let contents = Contents::Stays;
+            let pools = php::POOLS.into();
+            plan.step(Lane::Files, Dir { path: pools, owner: Owner::ROOT, mode: 0o755, contents });
+            plan.step(Lane::Files, php::pool(name, self.spec(), config, templates)?);
+        }
         let text = unit::render(project, self.spec(), Which::Main, config, templates)?;
         self.unit_file(plan, &name.unit(), text);
         let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", name.unit());

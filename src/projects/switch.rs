@@ -1,10 +1,10 @@
 //! From one release to another: the steps, and what has to be up afterwards.
 
-use super::{Facts, Maker, Passwords, process_unit, site, standby_env, unit};
+use super::{Facts, Maker, Passwords, pool_file, process_unit, site, standby_env, unit};
 use crate::{
     config::Config,
     error::Result,
-    names::{ProjectName, ReleaseId},
+    names::{ProjectName, ReleaseId, Runtime},
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
@@ -43,7 +43,8 @@ pub fn switch_plan(
         && let (Some((unit, environment, port)), Some(gate), Some(old)) =
             (&switch.standby, &switch.new.gate, from.old)
     {
-        plan.part("standby healthy", format!(":{port}"));
+        let place = gate.pages.as_ref().map_or(format!(":{port}"), |_| "php-fpm".into());
+        plan.part("standby healthy", place);
         let which = unit::Which::Standby(&live.id, &old.id);
         let standby = Standby {
             unit: unit.clone(),
@@ -64,6 +65,10 @@ pub fn switch_plan(
             let reload = [Trigger::DaemonReload(unit.clone())];
             plan.notifying(Lane::Files, Gone { path: path.into() }, reload);
         }
+    }
+    let was_php = from.old.is_some_and(|old| old.spec.runtime == Runtime::Php);
+    if was_php && live.spec.runtime != Runtime::Php {
+        plan.step(Lane::Files, Gone { path: pool_file(&project.name) });
     }
     maker.reach(&mut plan);
     plan.part("switched", format!("to {}", live.id));
@@ -106,7 +111,11 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
         from.old.filter(|_| from.is_up).map(|old| target(project, old, config)).transpose()?;
     let with_standby = live.spec.switch.strategy == Strategy::Standby
         && new.gate.is_some()
-        && old.as_ref().is_some_and(|old| old.gate.is_some());
+        && old.as_ref().is_some_and(|old| {
+            // A site that finds the one on a port and the other on a socket there is not.
+            let is_php = |target: &Target| target.gate.as_ref().map(|gate| gate.pages.is_some());
+            old.gate.is_some() && is_php(old) == is_php(&new)
+        });
     Ok(Switch {
         unit: name.unit(),
         port: project.port,
@@ -124,11 +133,15 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
 fn target(project: &Project, live: &Live, config: &Config) -> Result<Target> {
     let spec = &live.spec;
     let domains = site::domains(project, config)?;
-    let gate = spec.web().map(|web| Gate {
-        domain: domains[0].clone(),
-        health: web.health.clone(),
-        timeout: web.health.as_ref().map_or(spec.switch.timeout, |health| health.timeout),
-    });
+    let gate =
+        spec.web().map(|web| Gate {
+            domain: domains[0].clone(),
+            health: web.health.clone(),
+            timeout: web.health.as_ref().map_or(spec.switch.timeout, |health| health.timeout),
+            pages: spec.public.as_ref().filter(|_| spec.runtime == Runtime::Php).map(|public| {
+                project.name.home().join("releases").join(live.id.as_str()).join(public)
+            }),
+        });
     Ok(Target {
         release: live.id.clone(),
         gate,

@@ -1,6 +1,7 @@
 //! The only door to the host: everything that hostkit changes goes through here.
 
 mod cmd;
+pub mod fastcgi;
 mod faults;
 mod fs;
 pub mod http;
