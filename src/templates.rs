@@ -16,7 +16,9 @@ const BUILTIN: &[(&str, &str)] = &[
     ("nginx/default.conf", include_str!("../templates/nginx/default.conf")),
     ("nginx/map.conf", include_str!("../templates/nginx/map.conf")),
     ("nginx/page.html", include_str!("../templates/nginx/page.html")),
+    ("nginx/php.conf", include_str!("../templates/nginx/php.conf")),
     ("nginx/site.conf", include_str!("../templates/nginx/site.conf")),
+    ("php/pool.conf", include_str!("../templates/php/pool.conf")),
     ("redis/hostkit.acl", include_str!("../templates/redis/hostkit.acl")),
     ("redis/hostkit.conf", include_str!("../templates/redis/hostkit.conf")),
     ("sudoers/operators", include_str!("../templates/sudoers/operators")),
@@ -32,8 +34,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("systemd/wall.service", include_str!("../templates/systemd/wall.service")),
 ];
 
-/// Part of every unit that runs what a project brought.
-const SANDBOX: &str = "systemd/sandbox.conf";
+/// Parts of others: of every unit that runs what a project brought, and of a site in PHP.
+const PARTS: [&str; 2] = ["systemd/sandbox.conf", "nginx/php.conf"];
 
 /// Templates by name, the owner's before ours.
 #[derive(Default)]
@@ -63,7 +65,10 @@ impl Templates {
         tera.set_fallback_prefixes(["builtin/"]).map_err(failed)?;
         let builtin =
             BUILTIN.iter().map(|(name, text)| (format!("builtin/{name}"), (*text).to_owned()));
-        let wanted = |n: &str| [name, SANDBOX].contains(&n.trim_start_matches("builtin/"));
+        let wanted = |n: &str| {
+            let n = n.trim_start_matches("builtin/");
+            n == name || PARTS.contains(&n)
+        };
         let all = builtin.chain(self.overrides.iter().cloned()).filter(|(n, _)| wanted(n));
         tera.add_raw_templates(all.collect::<Vec<_>>()).map_err(failed)?;
         let context = Context::from_serialize(values).map_err(failed)?;

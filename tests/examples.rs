@@ -5,7 +5,10 @@ use std::path::Path;
 use crate::vps::{BASE_DOMAIN, Vps};
 
 fn deployed(name: &str, provision: &str) -> Vps {
-    let vps = Vps::ready();
+    deployed_on(Vps::ready(), name, provision)
+}
+
+fn deployed_on(vps: Vps, name: &str, provision: &str) -> Vps {
     let example = format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
     vps.push(Path::new(&example), &format!("/root/{name}"));
     vps.hostkit(&format!("provision {name} {provision} --quiet")).succeeds();
@@ -84,4 +87,26 @@ fn several_processes_of_one_release() {
     for unit in ["hostkit-worker", "hostkit-worker-worker", "hostkit-worker-cleanup.timer"] {
         assert_eq!(vps.sh(&format!("systemctl is-active {unit}")).stdout, "active\n", "{unit}");
     }
+}
+
+#[test]
+fn php_with_composer() {
+    let vps = Vps::ready();
+    vps.sh(crate::php::INSTALL).succeeds();
+    // Its name is that of nothing of ours: neither a directory of sockets nor one of settings.
+    let vps = deployed_on(vps, "php", "--no-db --no-redis");
+    assert!(page(&vps, "php", "/health").contains("ok"));
+    page(&vps, "php", "/style.css");
+    let sign = "curl -sS -o /dev/null -w '%{http_code}' -H 'Host: php.apps.test' -d 'name=Ada <3' http://127.0.0.1/";
+    assert_eq!(vps.sh(sign).succeeds(), "303");
+    // Once more; what guests wrote stays, and composer takes what is in its cache.
+    deploy(&vps, "php");
+    assert!(page(&vps, "php", "/").contains("<li>Ada &lt;3</li>"));
+    for hidden in ["/vendor/autoload.php", "/../composer.lock", "/var/guests.txt", "/composer.json"]
+    {
+        let answer = vps.get(&format!("php.{BASE_DOMAIN}"), hidden).unwrap();
+        assert!(answer.status >= 400 && !answer.body.contains("Ada"), "{hidden}: {}", answer.body);
+    }
+    vps.hostkit("rollback php").succeeds();
+    assert!(page(&vps, "php", "/").contains("Ada"));
 }

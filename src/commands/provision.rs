@@ -73,6 +73,10 @@ pub struct Settings {
     #[arg(long, group = "short_runtime")]
     nextjs: bool,
 
+    /// Same as --runtime php
+    #[arg(long, group = "short_runtime")]
+    php: bool,
+
     /// Same as --runtime static
     #[arg(long = "static", group = "short_runtime")]
     is_static: bool,
@@ -135,6 +139,7 @@ impl Settings {
             (self.python, Runtime::Python),
             (self.node, Runtime::Node),
             (self.nextjs, Runtime::Nextjs),
+            (self.php, Runtime::Php),
             (self.is_static, Runtime::Static),
         ];
         let runtime =

@@ -13,6 +13,8 @@ pub enum Runtime {
     Nextjs,
     /// node app/index.js
     Node,
+    /// php-fpm in a pool of the project's own, behind nginx
+    Php,
     /// python -m app, in a virtual environment of each release
     Python,
     /// Files that nginx serves
@@ -20,13 +22,15 @@ pub enum Runtime {
 }
 
 impl Runtime {
-    pub const ALL: [Self; 5] = [Self::Custom, Self::Nextjs, Self::Node, Self::Python, Self::Static];
+    pub const ALL: [Self; 6] =
+        [Self::Custom, Self::Nextjs, Self::Node, Self::Php, Self::Python, Self::Static];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Custom => "custom",
             Self::Nextjs => "nextjs",
             Self::Node => "node",
+            Self::Php => "php",
             Self::Python => "python",
             Self::Static => "static",
         }
@@ -45,7 +49,7 @@ impl FromStr for Runtime {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|runtime| runtime.as_str() == text).ok_or_else(|| {
             Error::usage("bad_runtime", format!("`{}` is no runtime", text.escape_debug()))
-                .caused_by("there are custom, nextjs, node, python and static")
+                .caused_by("there are custom, nextjs, node, php, python and static")
         })
     }
 }

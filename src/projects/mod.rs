@@ -7,6 +7,7 @@ mod exec;
 mod git;
 mod host;
 mod manifest;
+mod php;
 mod processes;
 mod redis_rules;
 mod rights;
@@ -18,7 +19,7 @@ mod unit;
 use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
-pub use detect::{BuildStep, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
+pub use detect::{BuildStep, Fpm, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, database_password, passwords};
 pub use exec::{
     ExecUnit, REQUEST, Streams, exec_request, exec_unit, exec_unit_name, exec_units,
@@ -27,6 +28,7 @@ pub use exec::{
 pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
+pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
 pub use spec::{FoundUnit, read_unit};
@@ -39,7 +41,7 @@ pub use unit::{
 use crate::{
     config::Config,
     error::Result,
-    names::{Domain, ReleaseId},
+    names::{Domain, ReleaseId, Runtime},
     plan::{Ground, Lane, Plan},
     registry::{OFFSETS, Project},
     release::{Kind, Process, Spec},
@@ -184,7 +186,7 @@ impl Maker<'_> {
             live.or_else(|| self.facts.app.clone()).unwrap_or_else(|| "releases/empty".into());
         plan.step(Lane::Files, Link { at: home.join("app"), to: app });
         self.reach(plan);
-        if self.project.runtime == crate::names::Runtime::Python {
+        if self.project.runtime == Runtime::Python {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
         let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
@@ -283,6 +285,13 @@ impl Maker<'_> {
         let Self { project, config, templates, .. } = self;
         let name = &project.name;
         plan.part("unit", name.unit());
+        let runtime = self.spec().map_or(project.runtime, |spec| spec.runtime);
+        if runtime == Runtime::Php {
+            let contents = Contents::Stays;
+            let pools = php::POOLS.into();
+            plan.step(Lane::Files, Dir { path: pools, owner: Owner::ROOT, mode: 0o755, contents });
+            plan.step(Lane::Files, php::pool(name, self.spec(), config, templates)?);
+        }
         let text = unit::render(project, self.spec(), Which::Main, config, templates)?;
         self.unit_file(plan, &name.unit(), text);
         let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", name.unit());

@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::Facts;
+use super::{Facts, php};
 use crate::{
     config::Config,
     error::Result,
@@ -22,7 +22,15 @@ struct Site<'a> {
     ipv6: bool,
     domains: Vec<&'a str>,
     deployed: bool,
-    /// What nginx serves by itself, of a static site.
+    /// Whether php-fpm answers, and not a program of the project's on a port.
+    is_php: bool,
+    /// Whether all of the release is in nginx's reach, and not a directory of it.
+    is_whole_tree: bool,
+    /// That directory, below the release.
+    below: &'a str,
+    /// Directories of uploads, as visitors call them.
+    shared: Vec<&'a str>,
+    /// What nginx serves by itself.
     public: Option<String>,
     /// Whether one page answers for all paths, as what a build makes is meant.
     one_page: bool,
@@ -60,6 +68,8 @@ pub(super) fn render(
 ) -> Result<Rendered> {
     let spec = project.live.as_ref().map(|live| &live.spec);
     let public = spec.and_then(|spec| spec.public.as_deref());
+    let is_php = spec.is_some_and(|spec| spec.runtime == Runtime::Php) && public.is_some();
+    let below = public.unwrap_or_default();
     let page = templates.render("nginx/page.html", &Page { name: project.name.as_str() })?;
     let mut site = Site {
         name: project.name.as_str(),
@@ -68,6 +78,10 @@ pub(super) fn render(
         ipv6: facts.has_ipv6,
         domains: domains.iter().map(Domain::as_str).collect(),
         deployed: is_deployed(project, facts),
+        is_php,
+        is_whole_tree: below.is_empty(),
+        below,
+        shared: spec.map(|spec| php::uploads(spec, below)).unwrap_or_default(),
         public: public.map(|below| format!("/home/{}/app/{below}", project.name)),
         one_page: public.is_some_and(|below| !below.is_empty()),
         page: quotable(&page),
@@ -86,7 +100,9 @@ pub(super) fn render(
 fn is_deployed(project: &Project, facts: &Facts) -> bool {
     match &project.live {
         Some(live) => live.spec.web().is_some(),
-        None => facts.release.is_some() && project.runtime != Runtime::Static,
+        None => {
+            facts.release.is_some() && !matches!(project.runtime, Runtime::Php | Runtime::Static)
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! From one release to another: the steps, and what has to be up afterwards.
 
 use super::{
-    Facts, Maker, Passwords, process_unit,
+    Facts, Maker, Passwords, pool_file, process_unit,
     processes::{whole, whole_live, whole_project},
     site, standby_env, unit,
 };
 use crate::{
     config::Config,
     error::Result,
-    names::ReleaseId,
+    names::{ReleaseId, Runtime},
     plan::{Ground, Lane, Plan},
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
@@ -54,7 +54,8 @@ pub fn switch_plan(
         && let (Some((unit, environment, port)), Some(gate), Some(old)) =
             (&switch.standby, &switch.new.gate, from.old)
     {
-        plan.part("standby healthy", format!(":{port}"));
+        let place = gate.pages.as_ref().map_or(format!(":{port}"), |_| "php-fpm".into());
+        plan.part("standby healthy", place);
         let which = unit::Which::Standby(&live.id, &old.id);
         let standby = Standby {
             unit: unit.clone(),
@@ -68,6 +69,10 @@ pub fn switch_plan(
     maker.unit(&mut plan)?;
     for unit in from.old.map(|old| retired(project, &old.spec, &live.spec)).unwrap_or_default() {
         no_unit(&mut plan, &unit);
+    }
+    let was_php = from.old.is_some_and(|old| old.spec.runtime == Runtime::Php);
+    if was_php && live.spec.runtime != Runtime::Php {
+        plan.step(Lane::Files, Gone { path: pool_file(&project.name) });
     }
     maker.reach(&mut plan);
     plan.part("switched", format!("to {}", live.id));
@@ -132,7 +137,11 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
         from.old.filter(|_| from.is_up).map(|old| target(project, old, config)).transpose()?;
     let with_standby = live.spec.switch.strategy == Strategy::Standby
         && new.gate.is_some()
-        && old.as_ref().is_some_and(|old| old.gate.is_some());
+        && old.as_ref().is_some_and(|old| {
+            // A site that finds the one on a port and the other on a socket there is not.
+            let is_php = |target: &Target| target.gate.as_ref().map(|gate| gate.pages.is_some());
+            old.gate.is_some() && is_php(old) == is_php(&new)
+        });
     Ok(Switch {
         unit: name.unit(),
         port: project.port,
@@ -150,11 +159,15 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
 fn target(project: &Project, live: &Live, config: &Config) -> Result<Target> {
     let spec = &live.spec;
     let domains = site::domains(project, config)?;
-    let gate = spec.web().map(|web| Gate {
-        domain: domains[0].clone(),
-        health: web.health.clone(),
-        timeout: web.health.as_ref().map_or(spec.switch.timeout, |health| health.timeout),
-    });
+    let gate =
+        spec.web().map(|web| Gate {
+            domain: domains[0].clone(),
+            health: web.health.clone(),
+            timeout: web.health.as_ref().map_or(spec.switch.timeout, |health| health.timeout),
+            pages: spec.public.as_ref().filter(|_| spec.runtime == Runtime::Php).map(|public| {
+                project.name.home().join("releases").join(live.id.as_str()).join(public)
+            }),
+        });
     Ok(Target {
         release: live.id.clone(),
         gate,

@@ -32,6 +32,8 @@ struct Unit<'a> {
     process: &'a str,
     kind: &'static str,
     is_main: bool,
+    /// What php-fpm's socket is called.
+    pool: Option<String>,
     directory: String,
     environment: Vec<String>,
     standby_env: String,
@@ -94,6 +96,7 @@ pub(super) fn render(
             process: if matches!(role, Which::Standby(..)) { "standby" } else { own },
             kind: kind(role, runtime),
             is_main: matches!(role, Which::Main),
+            pool: pool(name, role, runtime),
             directory,
             environment: environment(runtime, spec),
             standby_env: standby_env(name),
@@ -125,6 +128,16 @@ pub(super) fn render(
     )
 }
 
+/// The pool of a unit that php-fpm runs in.
+fn pool(name: &ProjectName, role: Which<'_>, runtime: Runtime) -> Option<String> {
+    match role {
+        _ if runtime != Runtime::Php => None,
+        Which::Main => Some(name.to_string()),
+        Which::Standby(..) => Some(format!("{name}-next")),
+        Which::Process(_) => None,
+    }
+}
+
 /// What a unit starts, and where.
 struct Runs {
     start: String,
@@ -142,8 +155,10 @@ fn runs(project: &Project, spec: Option<&Spec>, role: Which<'_>) -> Result<Runs>
     let own_start = project.start.as_deref().map(split_command).transpose()?;
     let (start, directory) = match (process, &own_start) {
         (Some(process), _) => (process_start(name, process), process_directory(name, process)),
-        (None, Some(words)) => (exec_start(words), directory(name, runtime)),
-        (None, None) => (exec_start(&default_command(name, runtime)), directory(name, runtime)),
+        (None, Some(words)) if runtime != Runtime::Php => {
+            (exec_start(words), directory(name, runtime))
+        }
+        (None, _) => (exec_start(&default_command(name, runtime)), directory(name, runtime)),
     };
     Ok(Runs { start, directory, own_start: own_start.as_deref().map(exec_start) })
 }
@@ -271,7 +286,9 @@ fn build_directory(build: &BuildUnit<'_>) -> String {
 fn directory(name: &ProjectName, runtime: Runtime) -> String {
     match runtime {
         Runtime::Python | Runtime::Static => format!("/home/{name}"),
-        Runtime::Custom | Runtime::Nextjs | Runtime::Node => format!("/home/{name}/app"),
+        Runtime::Custom | Runtime::Nextjs | Runtime::Node | Runtime::Php => {
+            format!("/home/{name}/app")
+        }
     }
 }
 
@@ -287,7 +304,7 @@ pub(super) fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> 
     let usual: &[(&str, &str)] = match runtime {
         Runtime::Python => &[("PYTHONUNBUFFERED", "1")],
         Runtime::Nextjs | Runtime::Node => &[("NODE_ENV", "production")],
-        Runtime::Custom | Runtime::Static => &[],
+        Runtime::Custom | Runtime::Php | Runtime::Static => &[],
     };
     let mut all: BTreeMap<&str, &str> = usual.iter().copied().collect();
     all.extend(spec.iter().flat_map(|s| &s.environment).map(|(k, v)| (k.as_str(), v.as_str())));
@@ -305,6 +322,7 @@ fn default_command(name: &ProjectName, runtime: Runtime) -> Vec<String> {
         Runtime::Python => vec![format!("/home/{name}/venv/bin/python"), "-m".into(), "app".into()],
         Runtime::Node => vec!["/usr/bin/node".into(), format!("/home/{name}/app/index.js")],
         Runtime::Nextjs => vec!["/usr/bin/npm".into(), "start".into()],
+        Runtime::Php => super::php::command(name, "/usr/sbin/php-fpm"),
         Runtime::Custom | Runtime::Static => vec!["/bin/true".into()],
     };
     words

@@ -1,17 +1,21 @@
 //! Whether a process of a release is up: it answers as it should, and its unit does not fail.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
+use super::door::Door;
 use crate::{
     error::{Error, Kind, Result},
     names::Domain,
     release::Health,
-    sys::{Host, http, signals},
+    sys::{Host, signals},
 };
 
-/// How to tell that a process answers on a port.
+/// How to tell that a process answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Gate {
     /// It is asked in the name of the project's own domain.
@@ -20,13 +24,16 @@ pub struct Gate {
     pub health: Option<Health>,
     /// Seconds.
     pub timeout: u64,
+    /// The pages of the release, where php-fpm answers for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<PathBuf>,
 }
 
 /// Asked where no path is declared, until one is there.
 const USUAL: [&str; 3] = ["/health", "/api/health", "/"];
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of asking once.
 enum Verdict {
@@ -38,6 +45,7 @@ enum Verdict {
 impl Gate {
     /// Waits until the process answers. A unit that fails is seen at once.
     pub fn wait(&self, host: &Host, unit: &str, port: u16) -> Result<()> {
+        let door = Door::of(Some(self), unit, port);
         let start = Instant::now();
         let mut pause = Duration::from_millis(5);
         let limit = Duration::from_secs(self.timeout);
@@ -45,7 +53,7 @@ impl Gate {
             if let Some(why) = failure(host, unit)? {
                 return Err(refused(why));
             }
-            let said = match self.ask(port) {
+            let said = match self.ask(&door) {
                 Verdict::Up => return Ok(()),
                 Verdict::Not(said) => said,
             };
@@ -62,16 +70,16 @@ impl Gate {
         }
     }
 
-    fn ask(&self, port: u16) -> Verdict {
+    fn ask(&self, door: &Door<'_>) -> Verdict {
         match &self.health {
-            Some(health) => self.ask_declared(port, health),
-            None => self.ask_usual(port),
+            Some(health) => self.ask_declared(door, health),
+            None => self.ask_usual(door),
         }
     }
 
-    fn ask_declared(&self, port: u16, health: &Health) -> Verdict {
+    fn ask_declared(&self, door: &Door<'_>, health: &Health) -> Verdict {
         let Health { path, status, body, .. } = health;
-        let answer = match http::ask(port, &self.domain, path, PATIENCE) {
+        let answer = match door.ask(self, path) {
             Ok(answer) => answer,
             Err(error) => return Verdict::Not(error.to_string()),
         };
@@ -88,9 +96,9 @@ impl Gate {
         }
     }
 
-    fn ask_usual(&self, port: u16) -> Verdict {
+    fn ask_usual(&self, door: &Door<'_>) -> Verdict {
         for path in USUAL {
-            match http::ask(port, &self.domain, path, PATIENCE) {
+            match door.ask(self, path) {
                 Ok(answer) if answer.status == 404 && path != "/" => {}
                 Ok(answer) if answer.status < 500 => return Verdict::Up,
                 Ok(answer) => {

@@ -7,6 +7,7 @@ mod again;
 mod block;
 mod database;
 mod dir;
+mod door;
 mod entry;
 mod file;
 mod gate;

@@ -8,13 +8,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    door::Door,
     gate::{Gate, failure, refused},
     standby,
 };
 use crate::{
     error::Result,
     names::ReleaseId,
-    sys::{Host, net, signals, systemd::Verb},
+    sys::{Host, signals, systemd::Verb},
 };
 
 /// After the link to the release was swapped: the processes follow it.
@@ -98,6 +99,11 @@ impl Switch {
         {
             return Ok(false);
         }
+        if target.gate.as_ref().is_some_and(|gate| gate.pages.is_some()) {
+            // php-fpm writes its title over its environment.
+            let stayed = unit.active_since.is_some_and(|at| at <= self.began);
+            return Ok(unit.is_active() && stayed);
+        }
         if unit.main_pid == 0 {
             return Ok(unit.is_active() && target.gate.is_none());
         }
@@ -108,8 +114,9 @@ impl Switch {
 
     fn restart(&self, host: &Host, target: &Target) -> Result<()> {
         if self.standby.is_some() {
-            host.drain(self.port, true)?;
-            self.wait_for_end(self.port, Duration::from_millis(5));
+            let door = self.door(&self.unit, self.port);
+            door.drain(host, true)?;
+            self.wait_for_end(&door, Duration::from_millis(5));
         }
         for unit in target.workers.iter().chain([&self.unit]) {
             host.reset_failed(unit)?;
@@ -145,28 +152,31 @@ impl Switch {
     /// Sends requests to the main process again, and takes the standby down when it is idle.
     fn release_standby(&self, host: &Host) -> Result<()> {
         let Some((unit, environment, port)) = &self.standby else { return Ok(()) };
-        if host.has_wall()? {
-            host.drain(self.port, false)?;
-        }
+        self.door(&self.unit, self.port).drain(host, false)?;
         if host.unit(unit)?.is_active() {
-            self.wait_for_end(*port, ON_THE_WAY);
+            self.wait_for_end(&self.door(unit, *port), ON_THE_WAY);
         }
         standby::take_down(host, unit, environment)
     }
 
     /// Waits until nobody has been connected for `quiet`, or their time is over.
-    fn wait_for_end(&self, port: u16, quiet: Duration) {
+    fn wait_for_end(&self, door: &Door<'_>, quiet: Duration) {
         let limit = Duration::from_secs(self.drain) + quiet;
         let start = Instant::now();
         let mut idle_since = start;
         while idle_since.elapsed() <= quiet && start.elapsed() < limit && signals::check().is_ok() {
-            match net::connections(port) {
+            match door.connections() {
                 Ok(0) => {}
                 Ok(_) => idle_since = Instant::now(),
                 Err(_) => return,
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Of the main unit or the standby: both answer in the same way, or there is no standby.
+    fn door<'a>(&'a self, unit: &'a str, port: u16) -> Door<'a> {
+        Door::of(self.new.gate.as_ref(), unit, port)
     }
 
     fn stop_all(&self, host: &Host, target: &Target) -> Result<()> {

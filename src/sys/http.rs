@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// An answer is read up to here.
-const LONGEST: u64 = 64 << 10;
+pub(super) const LONGEST: u64 = 64 << 10;
 
 pub struct Answer {
     pub status: u16,
@@ -21,6 +21,10 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub(super) fn new(status: u16, head: &str, body: &str) -> Self {
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -56,5 +60,5 @@ pub fn ask(port: u16, domain: &Domain, path: &str, limit: Duration) -> Result<An
     let status = status.ok_or_else(|| {
         Error::failed(failed()).caused_by("it closed the connection without an answer")
     })?;
-    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    Ok(Answer::new(status, head, body))
 }

@@ -2,6 +2,7 @@
 
 mod cmd;
 pub mod databases;
+pub mod fastcgi;
 mod faults;
 mod fs;
 pub mod git;

@@ -56,6 +56,21 @@ fn is_connection(line: &str, port: u16) -> bool {
     }
 }
 
+/// How many connections to a socket, by the path that it was bound to, have not ended yet.
+pub fn connections_to(socket: &str) -> Result<usize> {
+    let table = "/proc/net/unix";
+    let text = std::fs::read_to_string(table).context(|| format!("could not read `{table}`"))?;
+    Ok(text.lines().filter(|line| is_connection_to(line, socket)).count())
+}
+
+/// `0000…: 00000002 00000000 00010000 0001 01 16218252 /path`, where the flags 00010000 are those
+/// of the listener itself.
+fn is_connection_to(line: &str, socket: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let flags = words.nth(3);
+    flags.is_some_and(|flags| flags != "00010000") && words.nth(3) == Some(socket)
+}
+
 /// Whether this machine speaks IPv6 at all: nginx can't listen on `[::]` otherwise.
 pub fn has_ipv6() -> bool {
     std::path::Path::new("/proc/net/if_inet6").exists()
@@ -76,5 +91,9 @@ mod tests {
         assert!(!is_connection(&line.replace(" 0A ", " 01 "), 8002));
         let comes = line.replace("00000000:0000 0A", "0100007F:1F42 02");
         assert!(is_connection(&comes, 8002) && !is_connection(&comes, 8001));
+        let line = "0000000065ee11de: 00000003 00000000 00000000 0001 03 16218252 /run/a.sock";
+        assert!(is_connection_to(line, "/run/a.sock") && !is_connection_to(line, "/run/a"));
+        let listens = line.replace(" 00000000 0001 03", " 00010000 0001 01");
+        assert!(!is_connection_to(&listens, "/run/a.sock"));
     }
 }

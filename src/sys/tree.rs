@@ -1,14 +1,17 @@
 //! A tree that a project's own programs have made becomes root's, and what is in it final.
 
 use std::{
-    ffi::CString,
+    ffi::{CString, OsStr},
     fs::File,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
     io::Errno,
 };
 
@@ -60,6 +63,17 @@ impl Host {
             Cmd::new("/usr/bin/setfacl").args(["-x", &format!("u:{user}"), "--"]).arg(path);
         let what = format!("keep `{user}` out of `{}`", path.display());
         self.run(&setfacl, &what)?.success().map(|_| ())
+    }
+
+    /// A link somewhere in a tree that leads out of it, in whatever way.
+    ///
+    /// Nobody may change the tree meanwhile.
+    pub fn link_out_of(&self, path: &Path) -> Result<Option<String>> {
+        let failed = || format!("could not look for links in `{}`", path.display());
+        let dir = self.open_dir(path).context(failed)?;
+        let mut out = None;
+        links_out(&dir, &dir, Path::new(""), &mut out).context(failed)?;
+        Ok(out)
     }
 
     /// Regular files below a directory, by their names relative to it, down to a depth.
@@ -152,6 +166,41 @@ fn chown(dir: &OwnedFd, name: &CString, owner: Owner) -> std::io::Result<()> {
 fn own(fd: impl AsFd, owner: Owner, mode: u32) -> std::io::Result<()> {
     rustix::fs::fchown(&fd, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+    Ok(())
+}
+
+/// The kernel itself says where a link leads: by names alone a chain of them can't be followed.
+fn links_out(
+    top: &OwnedFd,
+    dir: &OwnedFd,
+    prefix: &Path,
+    out: &mut Option<String>,
+) -> Result<(), Errno> {
+    for (name, stat) in entries(dir)? {
+        let path = prefix.join(OsStr::from_bytes(name.to_bytes()));
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => links_out(top, &descend(dir, &name)?, &path, out)?,
+            FileType::Symlink => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+                let open = || rustix::fs::openat2(top, &path, flags, Mode::empty(), resolve);
+                // The kernel asks to try again when something was renamed meanwhile, anywhere.
+                let opened = std::iter::repeat_with(open)
+                    .find(|opened| !matches!(opened, Err(Errno::AGAIN | Errno::INTR)));
+                match opened.unwrap_or(Err(Errno::AGAIN)) {
+                    Err(Errno::XDEV | Errno::LOOP) => {
+                        *out = Some(path.display().to_string().escape_debug().to_string());
+                    }
+                    Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            _ => {}
+        }
+        if out.is_some() {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ pub mod rollback;
 pub mod source;
 pub mod stage;
 pub mod switch;
+pub mod tools;
 pub mod unpack;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};

@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::tools;
 use crate::{
     commands::Context,
     config::Size,
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     plan::{Part, Progress},
-    projects::{self, BuildUnit, MANIFEST, Recipe, Tools, Tree, WANTED_TEXTS},
+    projects::{self, BuildUnit, MANIFEST, Recipe, Tree, WANTED_TEXTS},
     registry::Project,
     release::{Process, Spec},
     sys::{
@@ -176,16 +177,19 @@ impl<'a> Stage<'a> {
             .filter(|r| *r != crate::names::Runtime::Python || project.start.is_some());
         let asked = asked.filter(|_| project.live.is_none());
         let start = project.start.as_deref();
-        projects::recipe(&tree, manifest.as_ref(), asked, start, self.name(), tools())
+        projects::recipe(&tree, manifest.as_ref(), asked, start, self.name(), tools::found())
     }
 
     /// Runs the steps of a build; says how many there were.
     pub fn build(&mut self, cx: &Context, recipe: &Recipe, install: bool) -> Result<usize> {
         for step in &recipe.steps {
-            if let Some(missing) = step.needs.iter().find(|program| !is_installed(program)) {
+            if let Some(missing) = step.needs.iter().find(|program| !tools::is_installed(program)) {
                 return Err(Error::not_ready("program_missing", format!("`{missing}` is missing"))
                     .caused_by(format!("`{}` needs it", step.title))
-                    .hint(format!("install it on the server: `apt-get install {missing}`")));
+                    .hint(format!(
+                        "install it on the server: `{}`",
+                        tools::how_to_install(missing)
+                    )));
             }
         }
         let mut count = 0;
@@ -250,9 +254,15 @@ impl<'a> Stage<'a> {
     pub fn finish(&mut self, cx: &Context, spec: &Spec) -> Result<u64> {
         let dir = self.dir();
         let counted = cx.host.freeze(&dir, self.project.uid)?;
+        if spec.public.is_some() {
+            self.check_links(cx)?;
+        }
         let shown = Owner::new(0, self.project.uid);
         for shared in &spec.shared {
             self.share(cx, shared)?;
+        }
+        for uploads in projects::served(spec) {
+            self.show(cx, &uploads)?;
         }
         if spec.public.is_some() {
             cx.host.allow(&dir, "www-data", "rX", true)?;
@@ -263,6 +273,31 @@ impl<'a> Stage<'a> {
             .map_err(|e| Error::failed("could not record a release").caused_by(e))?;
         cx.host.write(&dir.join(".complete"), &spec, shown, 0o640)?;
         Ok(counted.files)
+    }
+
+    /// The web server would follow a link for anybody, to where only it may look.
+    fn check_links(&self, cx: &Context) -> Result<()> {
+        let Some(link) = cx.host.link_out_of(&self.dir())? else { return Ok(()) };
+        Err(Error::failed(format!("`{link}` is a link that leads out of the release"))
+            .coded("link_out")
+            .caused_by("the web server would follow it")
+            .hint("link relative to where the link is; what outlives a release is `shared`"))
+    }
+
+    /// Lets the web server read what the project puts into a shared directory.
+    fn show(&self, cx: &Context, shared: &str) -> Result<()> {
+        let owner = Owner::new(self.project.uid, self.project.uid);
+        let top = self.name().home().join("shared");
+        let target = top.join(shared);
+        let setfacl = |rights: &str, dir: &Path| {
+            let cmd = crate::sys::Cmd::new("/usr/bin/setfacl").args(["-m", rights, "--"]);
+            let what = format!("let the web server into `{}`", dir.display());
+            cx.host.run(&cmd.arg(dir).user(owner), &what)?.success().map(|_| ())
+        };
+        for dir in target.ancestors().skip(1).take_while(|dir| dir.starts_with(&top)) {
+            setfacl("u:www-data:x", dir)?;
+        }
+        setfacl("u:www-data:rx,d:u:www-data:rX", &target)
     }
 
     pub fn publish(&self, cx: &Context) -> Result<()> {
@@ -438,19 +473,6 @@ fn plain(line: &str) -> String {
     let line = line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default();
     let line = console::strip_ansi_codes(line);
     line.chars().filter(|c| !c.is_control() || *c == '\t').collect()
-}
-
-fn tools() -> Tools {
-    Tools {
-        composer: is_installed("composer"),
-        corepack: is_installed("corepack"),
-        poetry: is_installed("poetry"),
-        uv: is_installed("uv"),
-    }
-}
-
-fn is_installed(program: &str) -> bool {
-    ["/usr/bin", "/usr/local/bin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists())
 }
 
 /// Whether the project's user is there, as the build needs it.

@@ -6,7 +6,8 @@ use super::{Check, Cure};
 use crate::{
     commands::{Context, facts, init},
     config,
-    registry::{self, Of, Registry},
+    names::Runtime,
+    registry::{self, Live, Of, Registry},
     sys::{nginx, redis},
     ui::count,
 };
@@ -17,6 +18,7 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
     checks.extend([running_nginx(cx), nginx_config(cx), postgres(cx)]);
     checks.extend(redis_checks(cx));
     checks.extend([wall(cx), initialised(cx)]);
+    checks.extend(php(cx));
     checks
 }
 
@@ -171,6 +173,36 @@ fn wall(cx: &Context) -> Check {
             .cure(Cure::Start("hostkit-wall.service")),
         Err(error) => Check::error("wall", &error),
     }
+}
+
+/// Whether what projects in PHP start is there, where there are any.
+fn php(cx: &mut Context) -> Option<Check> {
+    let projects = cx.registry.as_mut()?.projects().ok()?;
+    let live = projects.iter().filter_map(|project| Some((project, project.live.as_ref()?)));
+    let pools: Vec<_> = live.filter(|(_, live)| live.spec.runtime == Runtime::Php).collect();
+    let program = |live: &Live| live.spec.web().and_then(|web| web.command.first().cloned());
+    let name = "php";
+    let first = program(pools.first()?.1).unwrap_or_default();
+    for (project, live) in &pools {
+        let program = program(live).unwrap_or_default();
+        if !Path::new(&program).exists() {
+            let finding = format!("{} was deployed for `{program}`, and it is gone", project.name);
+            return Some(Check::wrong(name, finding).fix(format!(
+                "install it again, or deploy for the one that is here: `hostkit deploy {}`",
+                project.name
+            )));
+        }
+    }
+    // The package's own master is the owner's business, and no project's.
+    let version = first.rsplit("php-fpm").next().unwrap_or_default();
+    let unit = format!("php{version}-fpm.service");
+    let found = match cx.host.unit(&unit) {
+        Ok(is) if is.is_active() => format!(
+            "{first}; `{unit}` runs too, and no project needs it (`systemctl disable --now {unit}`)"
+        ),
+        _ => first,
+    };
+    Some(Check::fine(name, found))
 }
 
 fn initialised(cx: &mut Context) -> Check {

@@ -123,6 +123,7 @@ fn strays(cx: &Context, projects: &[Project]) -> Result<Vec<Check>> {
         ("/etc/nginx/sites-available", "hostkit-", ""),
         ("/etc/nginx/sites-enabled", "hostkit-", ""),
         ("/etc/hostkit/wall.d", "", ".nft"),
+        ("/etc/hostkit-php", "", ".conf"),
     ] {
         for file in cx.host.list(Path::new(dir))? {
             let file = file.to_string_lossy().into_owned();

@@ -3,12 +3,15 @@
 mod migrations;
 mod node;
 mod package;
+mod php;
 mod procfile;
 mod python;
 mod runtime;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use php::Fpm;
 
 use super::{
     manifest::{Install, Manifest, Migrate, printable},
@@ -17,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     names::{ProjectName, Runtime},
-    release::{Kind, Process, Spec},
+    release::{Health, Kind, Process, Spec},
 };
 use package::Package;
 
@@ -30,6 +33,7 @@ pub const HOME: &str = "^";
 /// Files whose text tells what a tree is; none of them is large.
 pub const WANTED_TEXTS: &[&str] = &[
     "Procfile",
+    "composer.json",
     "manage.py",
     "next.config.js",
     "next.config.mjs",
@@ -56,6 +60,9 @@ pub struct Tree {
 pub struct Tools {
     pub composer: bool,
     pub corepack: bool,
+    /// The newest.
+    pub fpm: Option<Fpm>,
+    pub pip: bool,
     pub poetry: bool,
     pub uv: bool,
 }
@@ -194,6 +201,16 @@ impl Start {
         let command = command.iter().map(|&word| word.to_owned()).collect();
         Self { command, directory: "" }
     }
+
+    fn web(self, health: Option<Health>) -> Process {
+        Process {
+            name: "web".into(),
+            command: self.command,
+            directory: self.directory.into(),
+            kind: Kind::Web,
+            health,
+        }
+    }
 }
 
 /// What a tree is, how it is built, and what of it runs.
@@ -213,13 +230,14 @@ pub fn recipe(
     let this = Asked { tree, manifest, own_start, project, tools };
     let (runtime, because) = runtime::decide(&this, asked)?;
     let package = match runtime {
-        Runtime::Nextjs | Runtime::Node | Runtime::Static => Package::of(tree)?,
+        Runtime::Nextjs | Runtime::Node | Runtime::Php | Runtime::Static => Package::of(tree)?,
         Runtime::Custom | Runtime::Python => Package::default(),
     };
     let mut found = match runtime {
         Runtime::Custom => Found::default(),
         Runtime::Nextjs => node::next(&this, &package),
         Runtime::Node => node::plain(&this, &package),
+        Runtime::Php => php::find(&this, &package)?,
         Runtime::Python => python::find(&this),
         Runtime::Static => site::find(&this, &package),
     };
@@ -271,6 +289,13 @@ fn processes(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Result<Ve
     for process in &mut processes {
         in_full(&mut process.command, runtime);
     }
+    if runtime == Runtime::Php {
+        // php-fpm answers, whatever the manifest says of how to tell.
+        processes.retain(|process| process.kind != Kind::Web);
+        let health = this.manifest_web().and_then(|web| web.health.clone());
+        let web = found.start.take().map(|start| start.web(health));
+        return Ok(web.into_iter().chain(processes).collect());
+    }
     if runtime == Runtime::Static || this.manifest_web().is_some() {
         return Ok(processes);
     }
@@ -283,14 +308,7 @@ fn processes(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Result<Ve
         (None, Some(start)) => start,
         (None, None) => return Err(no_start(this, runtime)),
     };
-    let web = Process {
-        name: "web".into(),
-        command: start.command,
-        directory: start.directory.into(),
-        kind: Kind::Web,
-        health: None,
-    };
-    processes.insert(0, web);
+    processes.insert(0, start.web(None));
     Ok(processes)
 }
 

@@ -151,6 +151,8 @@ impl Manager {
             .with(&[
                 ("COREPACK_HOME", &this.cache("corepack")),
                 ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"),
+                // The version that package.json names, else corepack's own: not each day's newest.
+                ("COREPACK_DEFAULT_TO_LATEST", "0"),
             ]);
         match self {
             Self::Pnpm => step.with(&[

@@ -55,7 +55,9 @@ impl Needs {
     }
 
     fn is_poetry(&self) -> bool {
+        let backend = self.pyproject.get("build-system").and_then(|b| b.get("build-backend"));
         self.pyproject.get("tool").and_then(|tool| tool.get("poetry")).is_some()
+            || backend.and_then(Value::as_str).is_some_and(|name| name.starts_with("poetry"))
     }
 }
 
@@ -80,43 +82,28 @@ fn add(names: &mut BTreeSet<String>, line: &str) {
 fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
     let Asked { tree, tools, .. } = this;
     let step = |title: &str, command: &[&str]| BuildStep::new(Phase::Install, title, command);
+    // What the lock file says holds, or nothing is installed: another list may be as good.
+    let has_other = tree.has("requirements.txt");
     if tree.has("uv.lock") && tree.has("pyproject.toml") {
-        if tools.uv {
-            let uv = ["/usr/bin/env", "uv", "sync", "--frozen", "--no-dev"];
-            found.steps.push(step("dependencies", &uv).needing("uv").with(&[
-                ("UV_PROJECT_ENVIRONMENT", "venv"),
-                ("UV_LINK_MODE", "copy"),
-                ("UV_CACHE_DIR", &this.cache("uv")),
-                ("UV_COMPILE_BYTECODE", "1"),
-                ("UV_PYTHON_DOWNLOADS", "never"),
-            ]));
-            return;
+        if tools.uv || !has_other {
+            return by_uv(this, found);
         }
-        found.notes.push("uv is not installed here, so the versions in uv.lock don't hold".into());
+        found.notes.push(
+            "uv is not installed here, so requirements.txt holds and uv.lock does not".into(),
+        );
     } else if tree.has("poetry.lock") && needs.is_poetry() {
-        if tools.poetry {
-            let poetry = [
-                "/usr/bin/env",
-                "poetry",
-                "install",
-                "--only",
-                "main",
-                "--no-root",
-                "--no-interaction",
-            ];
-            found.steps.push(step("dependencies", &poetry).needing("poetry").with(&[
-                ("POETRY_VIRTUALENVS_CREATE", "true"),
-                ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
-                ("POETRY_CACHE_DIR", &this.cache("pypoetry")),
-            ]));
-            // Poetry's own place for it is not where the unit looks.
-            found.steps.push(step("venv", &["/bin/ln", "-sfn", ".venv", "venv"]));
-            return;
+        if tools.poetry || !has_other {
+            return by_poetry(this, found);
         }
-        let note = "poetry is not installed here, so the versions in poetry.lock don't hold";
+        let note =
+            "poetry is not installed here, so requirements.txt holds and poetry.lock does not";
         found.notes.push(note.into());
     }
-    found.steps.push(step("venv", &["/usr/bin/python3", "-m", "venv", "venv"]).needing("python3"));
+    // The server's pip installs as well, and a pip for each environment takes seconds to make.
+    let shares_pip = tools.pip && !wants_pip(this);
+    let venv: &[&str] = if shares_pip { &["--without-pip", "venv"] } else { &["venv"] };
+    let command = [&["/usr/bin/python3", "-m", "venv"], venv].concat();
+    found.steps.push(step("venv", &command).needing("python3"));
     let what: &[&str] = if tree.has("requirements.txt") {
         &["--requirement", "requirements.txt"]
     } else if tree.has("pyproject.toml") && needs.is_package() {
@@ -125,11 +112,48 @@ fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
         found.notes.push("nothing names dependencies, so none are installed".into());
         return;
     };
-    let pip =
-        ["venv/bin/python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"];
-    let command: Vec<&str> = pip.iter().chain(what).copied().collect();
+    let pip: &[&str] = if shares_pip {
+        &["/usr/bin/python3", "-m", "pip", "--python", "venv/bin/python"]
+    } else {
+        &["venv/bin/python", "-m", "pip"]
+    };
+    let install = ["install", "--disable-pip-version-check", "--no-input"];
+    let command = [pip, &install, what].concat();
     let cache = this.cache("pip");
     found.steps.push(step("dependencies", &command).with(&[("PIP_CACHE_DIR", &cache)]));
+}
+
+fn by_uv(this: &Asked<'_>, found: &mut Found) {
+    let uv = ["/usr/bin/env", "uv", "sync", "--frozen", "--no-dev"];
+    let step = BuildStep::new(Phase::Install, "dependencies", &uv).needing("uv").with(&[
+        ("UV_PROJECT_ENVIRONMENT", "venv"),
+        ("UV_LINK_MODE", "copy"),
+        ("UV_CACHE_DIR", &this.cache("uv")),
+        ("UV_COMPILE_BYTECODE", "1"),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+    ]);
+    found.steps.push(step);
+}
+
+fn by_poetry(this: &Asked<'_>, found: &mut Found) {
+    let poetry =
+        ["/usr/bin/env", "poetry", "install", "--only", "main", "--no-root", "--no-interaction"];
+    let step = BuildStep::new(Phase::Install, "dependencies", &poetry).needing("poetry").with(&[
+        ("POETRY_VIRTUALENVS_CREATE", "true"),
+        ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
+        ("POETRY_CACHE_DIR", &this.cache("pypoetry")),
+    ]);
+    found.steps.push(step);
+    // Poetry's own place for it is not where the unit looks.
+    let link = ["/bin/ln", "-sfn", ".venv", "venv"];
+    found.steps.push(BuildStep::new(Phase::Install, "venv", &link));
+}
+
+/// Whether somebody calls the environment's own pip.
+fn wants_pip(this: &Asked<'_>) -> bool {
+    let steps = this.manifest.build.steps.iter().flatten();
+    let commands = this.manifest.processes.iter().flat_map(|process| &process.command);
+    steps.chain(commands).any(|text| text.contains("pip"))
 }
 
 /// The contract first (`python -m app`), then what frameworks are known for.

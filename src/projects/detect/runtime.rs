@@ -4,6 +4,7 @@ use super::{
     Asked, Tree,
     node::{ENTRIES, next_output},
     package::Package,
+    php,
 };
 use crate::{
     error::{Error, Result},
@@ -83,6 +84,15 @@ pub(super) fn decide(this: &Asked<'_>, asked: Option<Runtime>) -> Result<(Runtim
 /// What the manifest says, in one way or another.
 fn declared(this: &Asked<'_>) -> Result<Option<Runtime>> {
     let manifest = this.manifest;
+    let has_pages = |public: &String| {
+        let index = format!("{public}/index.php");
+        this.tree.has(index.trim_start_matches('/'))
+    };
+    // Else their sources would be served as they are.
+    let are_pages = manifest.runtime.is_none() && manifest.public.as_ref().is_some_and(has_pages);
+    if are_pages || manifest.runtime == Some(Runtime::Php) {
+        return Ok(Some(Runtime::Php));
+    }
     let declared = manifest.runtime.or(manifest.public.as_ref().map(|_| Runtime::Static));
     let serves = manifest.public.is_some() || declared == Some(Runtime::Static);
     let runs = this.manifest_web().is_some() || declared != Some(Runtime::Static);
@@ -109,13 +119,16 @@ fn looks(this: &Asked<'_>, asked: Option<Runtime>) -> Result<Vec<(Runtime, &'sta
     let exports = is_next && next_output(tree) == Some("export");
     let has_page = |path: &str| !has_start && tree.has(path);
     let python = |file: &str| tree.has(file);
+    let is_php = !has_start && php::pages(tree).is_some();
     let any_python = tree.paths.iter().any(|path| is_python(path));
     let looks = [
         (exports && !has_start, Runtime::Static, "`output: \"export\"` for Next.js"),
         (is_next, Runtime::Nextjs, "`next` in package.json"),
+        (is_php && tree.has("composer.json"), Runtime::Php, "composer.json"),
         (has_package && starts(tree, &package), Runtime::Node, "package.json"),
         (python("requirements.txt"), Runtime::Python, "requirements.txt"),
         (python("pyproject.toml"), Runtime::Python, "pyproject.toml"),
+        (is_php, Runtime::Php, "index.php"),
         (has_package && has_start, Runtime::Node, "package.json"),
         (
             has_package && !has_start && package.script("build").is_some(),
@@ -179,14 +192,11 @@ fn differs(this: &Asked<'_>, asked: Runtime, is: Runtime, because: &str) -> Erro
 }
 
 fn unknown(tree: &Tree) -> Error {
-    let php = ["composer.json", "index.php"].into_iter().find(|file| tree.has(file));
-    let cause = match php {
-        Some(file) => format!("it has `{file}`, and this version has no runtime for PHP yet"),
-        None => {
-            "it has no package.json, requirements.txt, pyproject.toml, __main__.py, manage.py or \
-                 index.html at its top"
-                .into()
-        }
+    let cause = if tree.has("composer.json") {
+        "it has composer.json, and no public/index.php or index.php that answers"
+    } else {
+        "it has no package.json, requirements.txt, pyproject.toml, __main__.py, manage.py, \
+         index.php or index.html at its top"
     };
     Error::usage("unknown_tree", "nothing in the tree says what runs it").caused_by(cause).hint(
         "say it in a hostkit.toml at its top:\n[project]\nruntime = \"custom\"\n\n[process.web]\n\

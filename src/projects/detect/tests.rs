@@ -3,7 +3,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::projects::manifest::parse_manifest;
 
-const ALL_TOOLS: Tools = Tools { composer: true, corepack: true, poetry: true, uv: true };
+mod php;
+
+const ALL_TOOLS: Tools = Tools {
+    composer: true,
+    corepack: true,
+    fpm: Some(Fpm { major: 8, minor: 2 }),
+    pip: true,
+    poetry: true,
+    uv: true,
+};
 
 /// A tree of `path` and `path=text` entries.
 fn tree(entries: &[&str]) -> Tree {
@@ -117,8 +126,8 @@ fn an_unknown_tree_gets_the_manifest_to_write() {
     let manifest = hint.split_once(":\n").unwrap().1;
     let web = with(&[], manifest, None, None, ALL_TOOLS).unwrap();
     assert_eq!(web.runtime, Runtime::Custom);
-    let php = with(&["composer.json", "index.php"], "", None, None, ALL_TOOLS).unwrap_err();
-    assert!(php.cause.unwrap().contains("no runtime for PHP yet"));
+    let php = with(&["composer.json", "src/a.php"], "", None, None, ALL_TOOLS).unwrap_err();
+    assert!(php.cause.unwrap().contains("no public/index.php"));
 }
 
 #[test]
@@ -225,10 +234,24 @@ fn python_installs_by_the_lock_file_and_the_tools_that_are_there() {
     assert_eq!(steps(&["requirements.txt", project], none), [venv, &requirements]);
     let itself = format!("{pip} .");
     assert_eq!(steps(&[project], none), [venv, &itself]);
-    assert_eq!(steps(&[project, "uv.lock"], none), [venv, &itself]);
+    assert_eq!(steps(&[project, "uv.lock", "requirements.txt"], none), [venv, &requirements]);
+    let shared = Tools { pip: true, ..none };
+    assert_eq!(
+        steps(&["requirements.txt"], shared),
+        [
+            "/usr/bin/python3 -m venv --without-pip venv",
+            "/usr/bin/python3 -m pip --python venv/bin/python install \
+             --disable-pip-version-check --no-input --requirement requirements.txt"
+        ]
+    );
+    let own = "[build]\nsteps = [\"venv/bin/pip install x\"]";
+    let own = with(&["requirements.txt"], own, None, None, shared).unwrap();
+    assert_eq!(steps_of(&own)[..2], [venv, &requirements]);
     let uv = "/usr/bin/env uv sync --frozen --no-dev";
     assert_eq!(steps(&[project, "uv.lock", "requirements.txt"], ALL_TOOLS), [uv]);
-    assert_eq!(steps(&[poetry, "poetry.lock"], none), [venv, &itself]);
+    let backend = "pyproject.toml=[project]\nname = \"x\"\n[build-system]\n\
+        requires = [\"poetry-core\"]\nbuild-backend = \"poetry.core.masonry.api\"";
+    assert_eq!(steps(&[backend, "poetry.lock"], ALL_TOOLS).len(), 2);
     assert_eq!(
         steps(&[poetry, "poetry.lock"], ALL_TOOLS),
         [
@@ -243,7 +266,12 @@ fn python_installs_by_the_lock_file_and_the_tools_that_are_there() {
     assert!(
         recipe.steps[0].environment.contains(&("UV_PROJECT_ENVIRONMENT".into(), "venv".into()))
     );
-    assert!(of(&[project, "uv.lock"]).notes[0].contains("uv is not installed"));
+    // A lock file that nothing here can read is not passed over in silence.
+    for (tree, tool) in [([project, "uv.lock"], "uv"), ([poetry, "poetry.lock"], "poetry")] {
+        assert_eq!(of(&tree).steps[0].needs, [tool]);
+        let note = &of(&[tree[0], tree[1], "requirements.txt"]).notes[0];
+        assert!(note.contains(&format!("{tool} is not installed")), "{note}");
+    }
 }
 
 #[test]
@@ -436,6 +464,7 @@ fn entry() -> impl Strategy<Value = String> {
             "uv.lock",
             "x/wsgi.py",
             "index.js",
+            "index.php",
         ])
         .map(|&name| name.to_owned())
         .collect();

@@ -114,7 +114,7 @@ pub fn parse_manifest(text: &str) -> Result<Manifest> {
     if let Some(table) = whole.table("deploy")? {
         deploy(&mut manifest, &table)?;
     }
-    manifest.processes = process::read(&whole, manifest.switch.timeout)?;
+    manifest.processes = process::read(&whole, &manifest)?;
     if let Some(table) = whole.table("env")? {
         environment(&mut manifest, &table)?;
     }

@@ -1,12 +1,13 @@
 //! `[process.…]`: what runs, and when it counts as up.
 
 use super::{
-    command, path,
+    Manifest, command, path,
     reader::{At, Table, printable},
     schedule::on_calendar,
 };
 use crate::{
     error::Result,
+    names::Runtime,
     release::{Health, Kind, Process},
 };
 
@@ -17,8 +18,8 @@ const RESERVED: &[&str] = &[
     "auth", "booking", "build", "chatbot", "next", "payments", "release", "sms", "standby", "voice",
 ];
 
-/// `web` first, the others by name. `timeout` holds where a health check names none.
-pub(super) fn read(manifest: &Table<'_>, timeout: u64) -> Result<Vec<Process>> {
+/// `web` first, the others by name. `so_far` is what the tables before say.
+pub(super) fn read(manifest: &Table<'_>, so_far: &Manifest) -> Result<Vec<Process>> {
     let Some(table) = manifest.table("process")? else { return Ok(Vec::new()) };
     let names = table.keys();
     if let Some(name) = names.get(MOST) {
@@ -28,7 +29,7 @@ pub(super) fn read(manifest: &Table<'_>, timeout: u64) -> Result<Vec<Process>> {
     for name in names {
         check_name(&table, &name)?;
         if let Some(process) = table.table(name.value)? {
-            processes.push(one(name.value, &process, timeout)?);
+            processes.push(one(name.value, &process, so_far)?);
         }
     }
     processes.sort_by(|a, b| (a.name != "web", &a.name).cmp(&(b.name != "web", &b.name)));
@@ -56,8 +57,11 @@ pub(in crate::projects) fn name_fault(name: &str) -> Option<(String, String)> {
     })
 }
 
-fn one(name: &str, table: &Table<'_>, timeout: u64) -> Result<Process> {
+fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
     table.knows(&["command", "directory", "health", "schedule", "when"])?;
+    if name == "web" && so_far.runtime == Some(Runtime::Php) {
+        return pages(table, so_far.switch.timeout);
+    }
     let Some(line) = table.string("command")? else {
         return Err(table
             .refused(&table.span, format!("the process `{name}` has no command"))
@@ -75,7 +79,7 @@ fn one(name: &str, table: &Table<'_>, timeout: u64) -> Result<Process> {
         None => String::new(),
     };
     let kind = kind(name, table)?;
-    let health = health(table, timeout)?;
+    let health = health(table, so_far.switch.timeout)?;
     if let (Some(at), true) = (&health, kind != Kind::Web) {
         return Err(table
             .refused(&at.span, format!("`{name}` has no port, so no page can tell of its health"))
@@ -83,6 +87,23 @@ fn one(name: &str, table: &Table<'_>, timeout: u64) -> Result<Process> {
     }
     let health = health.map(|at| at.value);
     Ok(Process { name: name.into(), command: words, directory, kind, health })
+}
+
+/// What is to be said of the web process where php-fpm is that.
+fn pages(table: &Table<'_>, timeout: u64) -> Result<Process> {
+    if let Some(At { value, span }) = table.keys().into_iter().find(|key| key.value != "health") {
+        let why = format!("php-fpm is the web process, so it has no `{}`", printable(value));
+        return Err(table
+            .refused(&span, why)
+            .hint("for a server of your own in PHP: `runtime = \"custom\"`"));
+    }
+    Ok(Process {
+        name: "web".into(),
+        command: Vec::new(),
+        directory: String::new(),
+        kind: Kind::Web,
+        health: health(table, timeout)?.map(|at| at.value),
+    })
 }
 
 fn kind(name: &str, table: &Table<'_>) -> Result<Kind> {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::release::Kind;
 
 const FULL: &str = r#"
 [project]
@@ -60,6 +61,16 @@ fn an_error_names_its_place_and_the_nearest_key() {
 }
 
 #[test]
+fn php_has_no_command() {
+    let text = "[project]\nruntime = \"php\"\n[process.web]\nhealth = \"/up\"\n";
+    let web = &parse_manifest(text).unwrap().processes[0];
+    assert_eq!((web.kind.clone(), web.command.len()), (Kind::Web, 0));
+    let error = parse_manifest(&text.replace("health", "command")).unwrap_err();
+    assert!(error.cause.unwrap().contains("php-fpm is the web process, so it has no `command`"));
+    assert!(error.hint.unwrap().contains("a server of your own in PHP"));
+}
+
+#[test]
 fn what_is_wrong_is_told() {
     for (text, cause, hint) in [
         ("[projct]\n", "there is no key `projct`", "did you mean `project`?"),
@@ -71,7 +82,11 @@ fn what_is_wrong_is_told() {
             "`runtime` can't be `pyton`",
             "did you mean `python`?",
         ),
-        ("[project]\nruntime = \"php\"\n", "`runtime` can't be `php`", "there are custom, nextjs"),
+        (
+            "[project]\nruntime = \"perl\"\n",
+            "`runtime` can't be `perl`",
+            "there are custom, nextjs",
+        ),
         ("[project]\nshared = \"a\"\n", "`project.shared` wants a list, not a text", ""),
         ("[project]\nshared = [1]\n", "`project.shared` wants a list of texts", ""),
         ("[project]\nshared = [\"../x\"]\n", "`../x` is no path below the release", ""),

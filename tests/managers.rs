@@ -1,0 +1,157 @@
+//! Package managers, each for real: by the lock file that a tree has, with what the server has.
+
+use crate::vps::{BASE_DOMAIN, Vps};
+
+const PYTHON: &str = "import os, http.server, greet\n\
+    class Page(http.server.BaseHTTPRequestHandler):\n\
+    \x20   def do_GET(self):\n\
+    \x20       self.send_response(200); self.end_headers(); self.wfile.write(greet.WORD.encode())\n\
+    http.server.HTTPServer((\"127.0.0.1\", int(os.environ[\"PORT\"])), Page).serve_forever()\n";
+
+const NODE: &str = "const ms = require('ms');\n\
+    require('http').createServer((q, a) => a.end('hello from ms ' + ms(60000)))\n\
+    .listen(process.env.PORT, '127.0.0.1');\n";
+
+/// A package that no registry has: what is tried is the manager, not the network.
+const WHEEL: &str = r#"
+import os, sys, zipfile
+info = "greet-1.0.dist-info/"
+with zipfile.ZipFile(sys.argv[1] + "/greet-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("greet.py", "WORD = 'hello from greet'\n")
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "greet.py,,\n" + "".join(info + name + ",,\n" for name in ("METADATA", "WHEEL", "RECORD")))
+"#;
+
+fn server() -> Vps {
+    let vps = Vps::ready();
+    let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
+    vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
+    vps
+}
+
+/// Deploys twice, the second time with what the first has left in the caches.
+fn deploys(vps: &Vps, name: &str, page: &str) {
+    vps.hostkit(&format!("provision {name} --no-db --no-redis --quiet")).succeeds();
+    for time in ["first", "again"] {
+        let line = format!("deploy {name} --source /root/{name} --no-watch --json");
+        let data = vps.hostkit(&line).data();
+        println!("{name} {time}: {}", data["phases"]);
+        let answer = vps.get(&format!("{name}.{BASE_DOMAIN}"), "/").unwrap();
+        assert!(answer.status == 200 && answer.body.contains(page), "{name}: {}", answer.body);
+        if time == "again" {
+            let phase = |phase: &str| data["phases"][phase].as_u64().unwrap_or(0);
+            let took = phase("dependencies") + phase("venv");
+            // A second or two; other tests are at work here as well.
+            assert!(took < 8000, "{name}: {took} ms");
+        }
+    }
+    vps.hostkit(&format!("drift {name}")).succeeds();
+}
+
+fn commands(vps: &Vps, name: &str) -> String {
+    vps.sh(&format!("ls /home/{name}/.cache /home/{name}/app/venv/bin 2>/dev/null")).stdout
+}
+
+#[test]
+fn pip_uv_and_poetry() {
+    let vps = server();
+    vps.write("/root/wheel.py", WHEEL);
+    for name in ["by-pip", "by-uv", "by-poetry"] {
+        vps.write(&format!("/root/{name}/main.py"), PYTHON);
+        vps.sh(&format!("python3 /root/wheel.py /root/{name}")).succeeds();
+    }
+    let wheel = "greet-1.0-py3-none-any.whl";
+    vps.write("/root/by-pip/requirements.txt", &format!("./{wheel}\n"));
+    vps.write(
+        "/root/by-uv/pyproject.toml",
+        &format!(
+            "[project]\nname = \"tiny\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n\
+             dependencies = [\"greet\"]\n[tool.uv.sources]\ngreet = {{ path = \"{wheel}\" }}\n"
+        ),
+    );
+    vps.write(
+        "/root/by-poetry/pyproject.toml",
+        &format!(
+            "[tool.poetry]\nname = \"tiny\"\nversion = \"1\"\ndescription = \"\"\nauthors = []\n\
+             [tool.poetry.dependencies]\npython = \">=3.9\"\ngreet = {{ path = \"{wheel}\" }}\n"
+        ),
+    );
+    deploys(&vps, "by-pip", "hello from greet");
+    assert!(!commands(&vps, "by-pip").contains("pip3"), "it has a pip of its own");
+    // Whoever calls the environment's pip has one.
+    vps.write("/root/by-pip/hostkit.toml", "[build]\nsteps = [\"venv/bin/pip --version\"]\n");
+    vps.hostkit("deploy by-pip --source /root/by-pip --no-watch").succeeds();
+
+    // A lock file that nothing here can read is not passed over.
+    for (name, tool) in [("by-uv", "pipx install uv"), ("by-poetry", "python3-poetry")] {
+        let lock = format!("/root/{name}/{}.lock", &name[3..]);
+        vps.write(&lock, "");
+        vps.hostkit(&format!("provision {name} --no-db --no-redis --quiet")).succeeds();
+        let told = vps.hostkit(&format!("deploy {name} --source /root/{name}")).fails_with(8);
+        assert!(told.contains(tool), "{told}");
+        vps.hostkit(&format!("project delete {name} --yes --no-backup")).succeeds();
+        vps.sh(&format!("rm {lock}")).succeeds();
+    }
+    vps.sh("pip install --quiet --break-system-packages uv poetry").succeeds();
+    vps.sh(
+        "cd /root/by-uv && uv lock --offline && cd ../by-poetry && poetry lock --no-interaction",
+    )
+    .succeeds();
+    deploys(&vps, "by-uv", "hello from greet");
+    deploys(&vps, "by-poetry", "hello from greet");
+    assert!(commands(&vps, "by-uv").contains("uv\n"));
+    assert!(vps.exists("/home/by-poetry/app/.venv"), "poetry makes its environment there");
+    // A lock that does not fit is no reason to install something else.
+    vps.sh("cd /root/by-poetry && sed -i 's/^hash.*//; s/sha256:[0-9a-f]*/sha256:00/' poetry.lock")
+        .succeeds();
+    vps.sh("rm -rf /home/by-poetry/.cache/*").succeeds();
+    let told = vps.hostkit("deploy by-poetry --source /root/by-poetry --no-watch").fails_with(1);
+    assert!(told.contains("by-poetry still serves"), "{told}");
+}
+
+#[test]
+fn npm_yarn_and_pnpm() {
+    let vps = server();
+    let package = |manager: &str| {
+        format!(
+            "{{\"name\":\"tiny\",\"version\":\"1.0.0\",\"private\":true,{manager}\
+             \"scripts\":{{\"start\":\"node index.js\"}},\"dependencies\":{{\"ms\":\"2.1.3\"}}}}\n"
+        )
+    };
+    for name in ["by-npm", "by-yarn", "by-pnpm"] {
+        vps.write(&format!("/root/{name}/index.js"), NODE);
+        vps.write(&format!("/root/{name}/package.json"), &package(""));
+    }
+    vps.sh("cd /root/by-npm && npm install --package-lock-only --silent").succeeds();
+    deploys(&vps, "by-npm", "hello from ms 1m");
+
+    // Without the manager that the lock file asks for: nothing of it, and what to do.
+    vps.sh("touch /root/by-yarn/yarn.lock /root/by-pnpm/pnpm-lock.yaml").succeeds();
+    for manager in ["yarn", "pnpm"] {
+        vps.hostkit(&format!("provision by-{manager} --no-db --no-redis --quiet")).succeeds();
+        let line = format!("deploy by-{manager} --source /root/by-{manager}");
+        let told = vps.hostkit(&line).fails_with(8);
+        assert!(told.contains("npm install --global corepack"), "{told}");
+        vps.hostkit(&format!("project delete by-{manager} --yes --no-backup")).succeeds();
+    }
+    vps.sh("rm /root/by-yarn/yarn.lock /root/by-pnpm/pnpm-lock.yaml").succeeds();
+    vps.sh("npm install --global --silent corepack@0.31").succeeds();
+    // package.json names the manager with its hash, as corepack itself writes it there.
+    for manager in ["yarn@1.22.22", "pnpm@9.15.9"] {
+        let (word, _) = manager.split_once('@').unwrap();
+        let hash = vps.sh(&format!(
+            "npm view {manager} dist.integrity | sed 's/^sha512-//' | base64 -d | od -An -tx1 | tr -d ' \\n'"
+        ));
+        let named = format!("\"packageManager\":\"{manager}+sha512.{}\",", hash.succeeds());
+        vps.write(&format!("/root/by-{word}/package.json"), &package(&named));
+        vps.sh(&format!(
+            "cd /root/by-{word} && COREPACK_DEFAULT_TO_LATEST=0 COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
+             corepack {word} install && rm -rf node_modules && ls *lock*"
+        ))
+        .succeeds();
+        deploys(&vps, &format!("by-{word}"), "hello from ms 1m");
+        let used = commands(&vps, &format!("by-{word}"));
+        assert!(used.contains("corepack\n") && used.contains(word), "{used}");
+    }
+}
