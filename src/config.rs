@@ -29,6 +29,7 @@ pub struct Config {
     pub disk: Disk,
     pub deploys: Deploys,
     pub git: Git,
+    pub ssh: Ssh,
 }
 
 /// Ports to hand out, both ends included.
@@ -101,6 +102,19 @@ pub struct Git {
     pub unencrypted: bool,
 }
 
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Ssh {
+    /// Where `--github USER` finds the keys of a user: at `/USER.keys`.
+    pub github: String,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { github: "https://github.com".into() }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -116,6 +130,7 @@ impl Default for Config {
             disk: Disk::default(),
             deploys: Deploys::default(),
             git: Git::default(),
+            ssh: Ssh::default(),
         }
     }
 }

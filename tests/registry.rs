@@ -81,6 +81,17 @@ fn a_lost_or_damaged_registry_is_told_and_built_anew_from_the_host() {
         before.assert_same(&vps.snapshot(), how);
         vps.hostkit("doctor").succeeds();
     }
+    // Checkpoints are found again, and the next one does not take them for what was left half-way.
+    let dump = vps.hostkit("checkpoint create shop --quiet").succeeds();
+    vps.hostkit("env set shop A=1").succeeds();
+    vps.sh("rm -f /var/lib/hostkit/registry.db*").succeeds();
+    vps.hostkit("recover --from-host").succeeds();
+    vps.hostkit("checkpoint create shop").succeeds();
+    let found = vps.hostkit(&format!("checkpoint info shop {} --json", dump.trim())).data();
+    assert!(found["dump"].as_u64().unwrap() > 500, "{found}");
+    assert_eq!(vps.hostkit("env history shop --json").data().as_array().unwrap().len(), 3);
+    vps.hostkit(&format!("checkpoint restore shop {} --env --yes", dump.trim())).succeeds();
+    vps.hostkit("env get shop A").fails_with(3);
     // A number that was used before the loss is not used again after it.
     let used = vps.sh("getent passwd shop plain own | cut -d: -f3 | sort | tail -1").succeeds();
     vps.hostkit("provision fresh").succeeds();

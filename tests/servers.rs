@@ -21,6 +21,7 @@ mod isolation;
 mod managers;
 mod many;
 mod package;
+mod people;
 mod php;
 mod project;
 mod registry;

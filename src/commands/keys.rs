@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    config::Config,
     error::{Error, Result},
     names::PublicKey,
+    sys::https,
 };
 
 pub enum KeyArg {
@@ -36,9 +38,7 @@ impl KeyArg {
         if text.contains("PRIVATE KEY") {
             return text.parse().map(|key| vec![key]);
         }
-        let lines =
-            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let keys = lines.map(str::parse).collect::<Result<Vec<PublicKey>>>()?;
+        let keys = lines(&text).map(str::parse).collect::<Result<Vec<PublicKey>>>()?;
         if keys.is_empty() {
             return Err(Error::usage(
                 "bad_key",
@@ -47,4 +47,38 @@ impl KeyArg {
         }
         Ok(keys)
     }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The keys that somebody shows to everybody at GitHub, or at a forge that answers like it.
+pub fn of_github(user: &str, config: &Config) -> Result<Vec<PublicKey>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if user.is_empty() || user.len() > 39 || !user.chars().all(plain) || user.starts_with('-') {
+        return Err(Error::usage("bad_user", format!("`{}` is no user", user.escape_debug()))
+            .caused_by("a name there has letters, digits and hyphens"));
+    }
+    let url = format!("{}/{user}.keys", config.ssh.github.trim_end_matches('/'));
+    let answer = https::get(&url, 256 << 10)?;
+    if answer.status == 404 {
+        return Err(Error::missing("no_user", format!("there is no `{user}`"))
+            .caused_by(format!("`{url}` answers 404")));
+    }
+    if answer.status != 200 {
+        return Err(Error::failed(format!("could not fetch `{url}`"))
+            .coded("not_fetched")
+            .caused_by(format!("it answers {}", answer.status)));
+    }
+    // Who signs in there may have a key, too, of a kind that is let in nowhere any more.
+    let keys: Vec<PublicKey> = lines(&answer.body)
+        .filter_map(|line| line.parse::<PublicKey>().ok())
+        .map(|key| key.or_called(&format!("{user}@github")))
+        .collect();
+    if keys.is_empty() {
+        return Err(Error::missing("no_key", format!("`{user}` shows no key that can be used"))
+            .caused_by(format!("`{url}` has none")));
+    }
+    Ok(keys)
 }

@@ -4,7 +4,11 @@ use std::{io::Read, path::PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, keys::KeyArg, show};
+use super::{
+    Context,
+    keys::{self, KeyArg},
+    show,
+};
 use crate::{
     error::{Context as _, Error, Result},
     names::PublicKey,
@@ -28,14 +32,19 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit operator add-key alice ~/alice.pub
-  hostkit operator add-key alice - < alice.pub")]
+  hostkit operator add-key alice - < alice.pub
+  hostkit operator add-key alice --github alice")]
 pub struct AddKeyArgs {
     /// Operator whom the key lets in
     user: String,
 
     /// The public key, or a file of keys; `-` is standard input
-    #[arg(value_name = "KEY|FILE")]
-    key: String,
+    #[arg(value_name = "KEY|FILE", required_unless_present = "github")]
+    key: Option<String>,
+
+    /// The keys that this user shows at GitHub
+    #[arg(long, value_name = "USER", conflicts_with = "key")]
+    github: Option<String>,
 
     /// Show what would change, and change nothing
     #[arg(long)]
@@ -87,6 +96,10 @@ pub struct SetupArgs {
     #[arg(long, value_name = "KEY|FILE")]
     key: Vec<String>,
 
+    /// The keys that this user shows at GitHub
+    #[arg(long, value_name = "USER")]
+    github: Option<String>,
+
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -130,8 +143,11 @@ impl Command {
     }
 }
 
-fn read_keys(cx: &Context, keys: &[String]) -> Result<Vec<PublicKey>> {
-    let mut all = Vec::new();
+fn read_keys(cx: &Context, keys: &[String], github: Option<&str>) -> Result<Vec<PublicKey>> {
+    let mut all = match github {
+        Some(user) => keys::of_github(user, &cx.config)?,
+        None => Vec::new(),
+    };
     for key in keys {
         if key != "-" {
             all.extend(KeyArg::new(key, &cx.started_in).read()?);
@@ -236,7 +252,7 @@ fn key_steps(plan: &mut Plan, user: &User, path: PathBuf, text: String) {
 
 fn setup(args: &SetupArgs, cx: &mut Context) -> Result<()> {
     let name = &args.user;
-    let keys = read_keys(cx, &args.key)?;
+    let keys = read_keys(cx, &args.key, args.github.as_deref())?;
     let known = check(cx, name)?;
     let verb = "operator setup";
     if args.dry_run {
@@ -319,7 +335,7 @@ fn not_one(name: &str) -> Error {
 
 fn add_key(args: &AddKeyArgs, cx: &mut Context) -> Result<()> {
     let (name, verb) = (&args.user, "operator add-key");
-    let keys = read_keys(cx, std::slice::from_ref(&args.key))?;
+    let keys = read_keys(cx, args.key.as_slice(), args.github.as_deref())?;
     let Some(user) = check(cx, name)? else { return Err(not_one(name)) };
     if !is_operator(cx, name)? {
         return Err(not_one(name));

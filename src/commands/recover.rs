@@ -173,10 +173,14 @@ fn from_host(args: &Args, cx: &mut Context) -> Result<()> {
     let _held = crate::sys::lock::take(crate::sys::lock::HOST, "hostkit recover", cx.wait, |_| {})?;
     set_aside(cx)?;
     write(cx, &projects)?;
-    for dir in std::iter::once(Path::new(DEPLOYS).to_owned())
-        .chain(projects.iter().map(|project| Path::new(DEPLOYS).join(project.name.as_str())))
-    {
-        cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+    for root in [Path::new(DEPLOYS), Path::new(take::ROOT)] {
+        let own = projects.iter().map(|project| root.join(project.name.as_str()));
+        for dir in std::iter::once(root.to_owned()).chain(own) {
+            cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+        }
+    }
+    for project in &projects {
+        take::find_again(cx, &project.name)?;
     }
     text.push_str(&format!(
         "the registry is built anew with {}\nnow: hostkit doctor\n",

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, keys::KeyArg, show};
+use super::{
+    Context,
+    keys::{self, KeyArg},
+    show,
+};
 use crate::{
     caller::{Access, TABLE},
     error::{Error, Result},
@@ -28,6 +32,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit ssh add-key my-shop ~/.ssh/id_ed25519.pub
+  hostkit ssh add-key my-shop --github octocat
   hostkit ssh add-key my-shop ci.pub --ci
   hostkit ssh add-key my-shop ci.pub --ci --verbs deploy,status --from 203.0.113.7 --expires 2027-12-31")]
 pub struct AddArgs {
@@ -35,8 +40,12 @@ pub struct AddArgs {
     pub name: String,
 
     /// The public key, or a file of keys
-    #[arg(value_name = "KEY|FILE")]
-    key: String,
+    #[arg(value_name = "KEY|FILE", required_unless_present = "github")]
+    key: Option<String>,
+
+    /// The keys that this user shows at GitHub
+    #[arg(long, value_name = "USER", conflicts_with = "key")]
+    github: Option<String>,
 
     /// Confine it to commands of the project
     #[arg(long)]
@@ -115,7 +124,10 @@ impl Command {
 
 fn add(args: &AddArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
-    let keys = KeyArg::new(&args.key, &cx.started_in).read()?;
+    let keys = match (&args.github, &args.key) {
+        (Some(user), _) => keys::of_github(user, &cx.config)?,
+        (None, key) => KeyArg::new(key.as_deref().unwrap_or_default(), &cx.started_in).read()?,
+    };
     let verbs = verbs(&args.verbs)?;
     args.from.iter().try_for_each(|from| CiKey::check_from(from))?;
     let expires = args.expires.as_deref().map(CiKey::expiry).transpose()?;

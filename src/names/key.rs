@@ -32,6 +32,15 @@ impl PublicKey {
         format!("SHA256:{}", BASE64_NOPAD.encode(&Sha256::digest(blob)))
     }
 
+    /// Itself, with that comment where it has none.
+    #[must_use]
+    pub fn or_called(mut self, comment: &str) -> Self {
+        if self.comment.is_empty() {
+            comment.clone_into(&mut self.comment);
+        }
+        self
+    }
+
     pub fn comment(&self) -> &str {
         &self.comment
     }

@@ -206,6 +206,27 @@ impl Registry {
         })
     }
 
+    /// Forgets all deploys but the newest; gives back the releases that only those spoke of.
+    pub fn forget_deploys(&mut self, project: &ProjectName, keep: u32) -> Result<Vec<String>> {
+        let tx = self.writing()?;
+        let forget = || -> rusqlite::Result<Vec<String>> {
+            let old = "project = ?1 AND id NOT IN \
+                       (SELECT id FROM deploys WHERE project = ?1 ORDER BY id DESC LIMIT ?2)";
+            let sql = format!(
+                "SELECT DISTINCT release FROM deploys WHERE {old} \
+                 EXCEPT SELECT id FROM releases WHERE project = ?1 \
+                 EXCEPT SELECT release FROM deploys WHERE project = ?1 AND NOT ({old})"
+            );
+            let values = params![project.as_str(), keep];
+            let gone = tx.prepare(&sql)?.query_map(values, |row| row.get(0))?.collect();
+            tx.execute(&format!("DELETE FROM deploys WHERE {old}"), values)?;
+            gone
+        };
+        let gone = forget().map_err(|e| lost(&e))?;
+        tx.commit().map_err(|e| lost(&e))?;
+        Ok(gone)
+    }
+
     /// Deploys that are written down as running, though nobody holds the project's lock.
     pub fn end_interrupted_deploys(&mut self, project: &ProjectName) -> Result<()> {
         let now = Timestamp::now().to_string();
@@ -328,4 +349,49 @@ pub(super) fn read_spec(text: &str, index: usize) -> rusqlite::Result<Spec> {
     serde_json::from_str(text).map_err(|e| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(e))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_deploys_are_forgotten_and_what_still_counts_is_not() {
+        let (_dir, mut registry) = crate::registry::tests::fresh();
+        let shop: ProjectName = "shop".parse().unwrap();
+        registry
+            .db
+            .execute_batch(
+                "INSERT INTO projects (name, runtime, uid, postgres, created_by, created_at) \
+                 VALUES ('shop', 'custom', 1, 0, 'root', ''), ('wiki', 'custom', 2, 0, 'root', '')",
+            )
+            .unwrap();
+        let id = |n: u16| ReleaseId::at("2026-11-21T09:30:12Z".parse().unwrap(), n);
+        // Each release twice, so that a newer row still speaks of an old one; one stays on the disk.
+        for n in [1, 2, 3, 4, 5, 2] {
+            let release = id(n);
+            registry
+                .begin_deploy(&NewDeploy {
+                    project: &shop,
+                    verb: "deploy",
+                    release: &release,
+                    previous: None,
+                    source: "upload",
+                    revision: None,
+                    actor: "root",
+                })
+                .unwrap();
+        }
+        let sql = "INSERT INTO releases (project, id, state, source, spec, made_at) \
+                   VALUES ('shop', ?1, 'good', '', '{}', '')";
+        registry.db.execute(sql, [id(3).as_str()]).unwrap();
+        let wiki: ProjectName = "wiki".parse().unwrap();
+        assert!(registry.forget_deploys(&wiki, 2).unwrap().is_empty());
+        // Of six attempts two stay: 5 and, once more, 2.
+        let gone = registry.forget_deploys(&shop, 2).unwrap();
+        assert_eq!(gone, [id(1).as_str(), id(4).as_str()]);
+        let left: Vec<String> =
+            registry.deploys(&shop, 10).unwrap().into_iter().map(|d| d.release).collect();
+        assert_eq!(left, [id(2).as_str(), id(5).as_str()]);
+    }
 }

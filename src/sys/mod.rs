@@ -7,6 +7,7 @@ mod faults;
 mod fs;
 pub mod git;
 pub mod http;
+pub mod https;
 pub mod inherit;
 pub mod journald;
 pub mod lock;

@@ -13,7 +13,7 @@ use crate::{
     sys::{Owner, databases::Login},
 };
 
-const ROOT: &str = "/var/lib/hostkit/checkpoints";
+pub const ROOT: &str = "/var/lib/hostkit/checkpoints";
 
 /// So many stay of a kind; of those that end a release, one for each release that stays.
 const KEPT_ENV: usize = 50;
@@ -25,6 +25,10 @@ pub fn env_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
 
 pub fn dump_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
     Path::new(ROOT).join(name.as_str()).join(format!("{id}.dump"))
+}
+
+fn part_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
+    dump_path(name, id).with_extension("part")
 }
 
 /// Keeps the environment, and the database unless the kind is of the environment alone.
@@ -99,10 +103,15 @@ fn keep_env(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
 fn dump(cx: &Context, project: &Project, id: &CheckpointId, database: &str) -> Result<u64> {
     check_room(cx, database, 1)?;
     let login = login(cx, project)?;
-    cx.host.dump_database(database, &login, &dump_path(&project.name, id)).map_err(|error| {
+    // Under its name it is whole, whoever finds it.
+    let (whole, part) = (dump_path(&project.name, id), part_path(&project.name, id));
+    cx.host.remove_file(&part)?;
+    let bytes = cx.host.dump_database(database, &login, &part).map_err(|error| {
         let what = format!("could not take a checkpoint of the database `{database}`");
         Error { message: what, ..error }.coded("no_checkpoint")
-    })
+    })?;
+    cx.host.rename(&part, &whole)?;
+    Ok(bytes)
 }
 
 /// As the project's own role, by the password in its `.env`.
@@ -152,8 +161,6 @@ pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>>
         Some(checkpoint) => checkpoint,
         None => announce(cx, project)?,
     };
-    // A part of it, if an earlier attempt did not live to its end.
-    cx.host.remove_file(&dump_path(name, &checkpoint.id))?;
     let bytes = dump(cx, project, &checkpoint.id, &aside)?;
     cx.registry()?.add_dump(name, &checkpoint.id, bytes)?;
     cx.host.drop_database(&aside)?;
@@ -200,6 +207,7 @@ pub fn forget(cx: &mut Context, name: &ProjectName, id: &CheckpointId) -> Result
 
 fn remove_files(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
     cx.host.remove_file(&dump_path(name, id))?;
+    cx.host.remove_file(&part_path(name, id))?;
     cx.host.remove_file(&env_path(name, id))
 }
 
@@ -218,4 +226,38 @@ fn sweep(cx: &mut Context, name: &ProjectName) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes down what is there of a project whose registry was lost. Nobody knows any more why each
+/// was taken, so they stay until a person takes them away.
+pub fn find_again(cx: &mut Context, name: &ProjectName) -> Result<()> {
+    let dir = Path::new(ROOT).join(name.as_str());
+    let mut ids: Vec<CheckpointId> = cx
+        .host
+        .list(&dir)?
+        .iter()
+        .filter_map(|file| file.to_str()?.strip_suffix(".env")?.parse().ok())
+        .collect();
+    ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    for id in ids {
+        let dump = std::fs::metadata(dump_path(name, &id)).ok().map(|meta| meta.len());
+        let found = Checkpoint {
+            made_at: taken_at(&id).unwrap_or_else(Timestamp::now),
+            id,
+            kind: if dump.is_some() { CheckpointKind::Manual } else { CheckpointKind::Env },
+            release: None,
+            dump,
+            note: Some("found on the server".into()),
+            actor: cx.caller.actor(),
+        };
+        record(cx, name, &found)?;
+    }
+    Ok(())
+}
+
+/// The second that a checkpoint is named by.
+fn taken_at(id: &CheckpointId) -> Option<Timestamp> {
+    let stamp = id.as_str().get(..15)?;
+    let civil = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", stamp).ok()?;
+    civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }

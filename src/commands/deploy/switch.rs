@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::stage;
 use crate::{
     commands::{Context, facts},
     error::{Error, Kind, Result},
@@ -29,6 +30,9 @@ pub struct Move<'a> {
     /// What the database is put back to, where the release comes with its data.
     pub restored: Option<Restored>,
 }
+
+/// So many attempts are remembered, with what their builds said.
+const KEPT_DEPLOYS: u32 = 200;
 
 /// A failed release is kept so long, to look at.
 const KEPT_FAILED: i64 = 24;
@@ -288,6 +292,9 @@ pub fn prune(cx: &mut Context, name: &ProjectName) -> Result<()> {
         }
         cx.host.remove_tree(&name.home().join("releases").join(release.id.as_str()))?;
         cx.registry()?.forget_release(name, &release.id)?;
+    }
+    for id in cx.registry()?.forget_deploys(name, KEPT_DEPLOYS)? {
+        cx.host.remove_file(&stage::log_path(name, &id))?;
     }
     Ok(())
 }
