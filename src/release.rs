@@ -23,6 +23,9 @@ pub struct Spec {
     /// Defaults of variables; `.env` wins.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Where this is the same in two releases, they install the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installs: Option<String>,
     #[serde(default)]
     pub switch: Switch,
 }

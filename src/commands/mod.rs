@@ -135,6 +135,8 @@ pub enum Command {
     Ssh(ssh::Command),
     Status(status::Args),
     #[command(hide = true)]
+    TakeOver(deploy::take_over::Args),
+    #[command(hide = true)]
     Unpack(deploy::unpack::Args),
     #[command(subcommand)]
     Worker(process::worker::Command),
@@ -176,6 +178,7 @@ impl Command {
             Self::Service(command) => command.subject(),
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
+            Self::TakeOver(_) => ("take-over", None),
             Self::Unpack(_) => ("unpack", None),
             Self::Worker(command) => command.subject(),
         }
@@ -357,6 +360,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Service(command) => command.run(cx)?,
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
+        Command::TakeOver(args) => deploy::take_over::run(args, &cx.started_in)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
         Command::Worker(command) => command.run(cx)?,
     }

@@ -104,6 +104,7 @@ mod tests {
             public: Some(public.into()),
             shared: vec!["public/uploads".into(), "var".into()],
             environment: std::collections::BTreeMap::default(),
+            installs: None,
             switch: crate::release::Switch::default(),
         };
         let live = Live { id: "20261121-093012".parse().unwrap(), spec };

@@ -153,6 +153,7 @@ mod tests {
             public: None,
             shared: Vec::new(),
             environment: BTreeMap::new(),
+            installs: None,
             switch: crate::release::Switch::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! `hostkit deploy`: a release made from a source, and requests moved to it.
 
+mod build;
 pub mod git;
 pub mod limits;
 pub mod list;
@@ -8,6 +9,7 @@ pub mod rollback;
 pub mod source;
 pub mod stage;
 pub mod switch;
+pub mod take_over;
 pub mod tools;
 pub mod unpack;
 

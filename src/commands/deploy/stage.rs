@@ -16,7 +16,7 @@ use crate::{
     plan::{Part, Progress},
     projects::{self, BuildUnit, MANIFEST, Recipe, Tree, WANTED_TEXTS},
     registry::Project,
-    release::{Process, Spec},
+    release::Spec,
     sys::{
         Owner, signals,
         systemd::{UNIT_FAILED, Verb},
@@ -27,7 +27,7 @@ use crate::{
 /// Logs of builds, and uploads until they are unpacked. Root alone may look.
 pub const DEPLOYS: &str = "/var/lib/hostkit/deploys";
 
-const HOSTKIT: &str = "/usr/bin/hostkit";
+pub(super) const HOSTKIT: &str = "/usr/bin/hostkit";
 
 /// A release on its way.
 pub struct Stage<'a> {
@@ -85,7 +85,7 @@ impl<'a> Stage<'a> {
         Self { project, id, phases: BTreeMap::new(), parts: Vec::new(), steps: 0 }
     }
 
-    fn name(&self) -> &ProjectName {
+    pub(super) fn name(&self) -> &ProjectName {
         &self.project.name
     }
 
@@ -177,77 +177,12 @@ impl<'a> Stage<'a> {
             .filter(|r| *r != crate::names::Runtime::Python || project.start.is_some());
         let asked = asked.filter(|_| project.live.is_none());
         let start = project.start.as_deref();
-        projects::recipe(&tree, manifest.as_ref(), asked, start, self.name(), tools::found())
-    }
-
-    /// Runs the steps of a build; says how many there were.
-    pub fn build(&mut self, cx: &Context, recipe: &Recipe, install: bool) -> Result<usize> {
-        for step in &recipe.steps {
-            if let Some(missing) = step.needs.iter().find(|program| !tools::is_installed(program)) {
-                return Err(Error::not_ready("program_missing", format!("`{missing}` is missing"))
-                    .caused_by(format!("`{}` needs it", step.title))
-                    .hint(format!(
-                        "install it on the server: `{}`",
-                        tools::how_to_install(missing)
-                    )));
-            }
-        }
-        let mut count = 0;
-        for step in &recipe.steps {
-            if !install && step.phase == projects::Phase::Install {
-                continue;
-            }
-            let title = step.title.clone();
-            let command = self.absolute(&step.command);
-            self.phase(cx, &title, |stage| {
-                let unit = Unit {
-                    title: "build",
-                    command: &command,
-                    environment: &step.environment,
-                    directory: "",
-                    input: None,
-                    is_staged: true,
-                    seconds: recipe.timeout,
-                    memory: recipe.memory,
-                };
-                stage.run(cx, &unit)?;
-                Ok(((), String::new()))
-            })?;
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Runs what has to run once before requests move: migrations, and steps of the manifest's.
-    pub fn prepare(&mut self, cx: &Context, process: &Process, recipe: &Recipe) -> Result<()> {
-        let command = self.absolute(&process.command);
-        let environment: Vec<(String, String)> =
-            recipe.spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        self.phase(cx, &process.name, |stage| {
-            let unit = Unit {
-                title: "prepare",
-                command: &command,
-                environment: &environment,
-                directory: &process.directory,
-                input: None,
-                is_staged: false,
-                seconds: recipe.timeout,
-                memory: recipe.memory,
-            };
-            stage.run(cx, &unit)?;
-            Ok(((), command.join(" ")))
-        })
-    }
-
-    fn absolute(&self, command: &[String]) -> Vec<String> {
-        let mut words = command.to_vec();
-        if let Some(program) = words.first_mut()
-            && program.contains('/')
-            && !program.starts_with('/')
-        {
-            *program = self.release_dir().join(&*program).display().to_string();
-        }
-        words
+        let mut recipe =
+            projects::recipe(&tree, manifest.as_ref(), asked, start, self.name(), tools::found())?;
+        // Another python does not run what this one has installed.
+        recipe.spec.installs =
+            recipe.spec.installs.map(|pins| format!("{} {pins}", tools::python()));
+        Ok(recipe)
     }
 
     /// Makes the tree final and gives it its name: from then on it is a release.
@@ -330,7 +265,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs one command as the project's user, in a unit of its own, and shows what it says.
-    fn run(&mut self, cx: &Context, what: &Unit<'_>) -> Result<()> {
+    pub(super) fn run(&mut self, cx: &Context, what: &Unit<'_>) -> Result<()> {
         let log = log_path(self.name(), self.id.as_str());
         let text = projects::build_unit(
             &BuildUnit {
@@ -379,15 +314,15 @@ impl<'a> Stage<'a> {
 }
 
 /// One command of a build.
-struct Unit<'a> {
-    title: &'a str,
-    command: &'a [String],
-    environment: &'a [(String, String)],
-    directory: &'a str,
-    input: Option<String>,
-    is_staged: bool,
-    seconds: u64,
-    memory: u64,
+pub(super) struct Unit<'a> {
+    pub(super) title: &'a str,
+    pub(super) command: &'a [String],
+    pub(super) environment: &'a [(String, String)],
+    pub(super) directory: &'a str,
+    pub(super) input: Option<String>,
+    pub(super) is_staged: bool,
+    pub(super) seconds: u64,
+    pub(super) memory: u64,
 }
 
 fn failed(what: &Unit<'_>, error: Error, tail: &Tail) -> Error {

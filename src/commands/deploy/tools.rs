@@ -15,6 +15,12 @@ pub fn found() -> Tools {
     }
 }
 
+/// Which python it is that `python3` stands for: `python3.11`.
+pub fn python() -> String {
+    let real = std::fs::canonicalize("/usr/bin/python3").unwrap_or_default();
+    real.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 /// Whether python3 has a pip that installs into any environment: `--python` came with its 22.3.
 fn has_pip() -> bool {
     let packages = std::fs::read_dir("/usr/lib/python3/dist-packages").into_iter().flatten();

@@ -4,6 +4,7 @@ mod migrations;
 mod node;
 mod package;
 mod php;
+mod pins;
 mod procfile;
 mod python;
 mod runtime;
@@ -243,6 +244,7 @@ pub fn recipe(
     };
     let processes = processes(&this, runtime, &mut found)?;
     let steps = steps(manifest, found.steps);
+    let installs = pins::digest(tree, &steps);
     let replaced =
         processes.iter().any(|process| process.kind == Kind::Release || process.name == "migrate");
     let runs = !replaced && manifest.migrate == Migrate::Detected;
@@ -258,6 +260,7 @@ pub fn recipe(
             public: found.public,
             shared: manifest.shared.clone(),
             environment: found.environment,
+            installs,
             switch: manifest.switch.clone(),
         },
         public_candidates: found.public_candidates,

@@ -1,0 +1,113 @@
+//! The commands of a build, each in a unit of its own.
+
+use super::{
+    stage::{HOSTKIT, Stage, Unit},
+    tools,
+};
+use crate::{
+    commands::Context,
+    error::{Error, Result},
+    projects::{Phase, Recipe},
+    registry::Live,
+    release::Process,
+};
+
+impl Stage<'_> {
+    /// Runs the steps of a build; says how many there were.
+    pub fn build(&mut self, cx: &Context, recipe: &Recipe, install: bool) -> Result<usize> {
+        for step in &recipe.steps {
+            if let Some(missing) = step.needs.iter().find(|program| !tools::is_installed(program)) {
+                return Err(Error::not_ready("program_missing", format!("`{missing}` is missing"))
+                    .caused_by(format!("`{}` needs it", step.title))
+                    .hint(format!(
+                        "install it on the server: `{}`",
+                        tools::how_to_install(missing)
+                    )));
+            }
+        }
+        let mut count = 0;
+        let install = install && !self.take_over(cx, recipe)?;
+        for step in &recipe.steps {
+            if !install && step.phase == Phase::Install {
+                continue;
+            }
+            let title = step.title.clone();
+            let command = self.absolute(&step.command);
+            self.phase(cx, &title, |stage| {
+                let unit = Unit { environment: &step.environment, ..of_build(recipe, &command) };
+                stage.run(cx, &unit)?;
+                Ok(((), String::new()))
+            })?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Copies what the live release has installed, where this one would install the same. If that
+    /// can't be done it is installed.
+    fn take_over(&mut self, cx: &Context, recipe: &Recipe) -> Result<bool> {
+        let same = |live: &&Live| {
+            live.spec.installs.is_some() && live.spec.installs == recipe.spec.installs
+        };
+        let Some(live) = self.project.live.as_ref().filter(same) else { return Ok(false) };
+        let from = self.name().home().join("releases").join(live.id.as_str());
+        if cx.host.meta(&from.join(".complete"))?.is_none() {
+            return Ok(false);
+        }
+        let command = [HOSTKIT.to_owned(), "take-over".into(), from.display().to_string()];
+        let taken = self.phase(cx, "dependencies", |stage| {
+            stage.run(cx, &of_build(recipe, &command))?;
+            Ok(((), format!("as in {}", live.id)))
+        });
+        match taken {
+            Ok(()) => Ok(true),
+            Err(error) if error.code == "build_failed" => {
+                cx.ui.note(format!("what {} has installed can't be taken over", live.id));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs what has to run once before requests move: migrations, and steps of the manifest's.
+    pub fn prepare(&mut self, cx: &Context, process: &Process, recipe: &Recipe) -> Result<()> {
+        let command = self.absolute(&process.command);
+        let environment: Vec<(String, String)> =
+            recipe.spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.phase(cx, &process.name, |stage| {
+            let unit = Unit {
+                title: "prepare",
+                environment: &environment,
+                directory: &process.directory,
+                is_staged: false,
+                ..of_build(recipe, &command)
+            };
+            stage.run(cx, &unit)?;
+            Ok(((), command.join(" ")))
+        })
+    }
+
+    fn absolute(&self, command: &[String]) -> Vec<String> {
+        let mut words = command.to_vec();
+        if let Some(program) = words.first_mut()
+            && program.contains('/')
+            && !program.starts_with('/')
+        {
+            *program = self.release_dir().join(&*program).display().to_string();
+        }
+        words
+    }
+}
+
+fn of_build<'a>(recipe: &Recipe, command: &'a [String]) -> Unit<'a> {
+    Unit {
+        title: "build",
+        command,
+        environment: &[],
+        directory: "",
+        input: None,
+        is_staged: true,
+        seconds: recipe.timeout,
+        memory: recipe.memory,
+    }
+}

@@ -1,0 +1,95 @@
+//! Dependencies that are the same whenever they are installed, because each is pinned.
+
+use sha2::{Digest, Sha256};
+
+use super::{BuildStep, Phase, Tree};
+
+/// A digest of all that an installation by pip depends on, if each requirement names its version:
+/// where it is the same, what was installed before would be installed again.
+pub(super) fn digest(tree: &Tree, steps: &[BuildStep]) -> Option<String> {
+    let installs: Vec<&BuildStep> =
+        steps.iter().filter(|step| step.phase == Phase::Install).collect();
+    let [venv, pip] = installs[..] else { return None };
+    let is_pip = pip.command.ends_with(&["--requirement".into(), "requirements.txt".into()]);
+    let text = tree.text("requirements.txt");
+    if venv.title != "venv" || !is_pip || !logical(text).iter().all(|line| is_pinned(line)) {
+        return None;
+    }
+    let mut sum = Sha256::new();
+    for line in logical(text) {
+        sum.update(line.as_bytes());
+        sum.update(b"\n");
+    }
+    // What builds may change what was installed.
+    for word in steps.iter().flat_map(|step| &step.command) {
+        sum.update(word.as_bytes());
+        sum.update(b"\0");
+    }
+    Some(data_encoding::HEXLOWER.encode(&sum.finalize()))
+}
+
+/// Lines as pip reads them: without comments, and put together where they go on.
+fn logical(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\r\n", " ").replace("\\\n", " ");
+    let code = |line: &str| {
+        let line = if line.trim_start().starts_with('#') { "" } else { line };
+        line.split(" #").next().unwrap_or_default().trim().to_owned()
+    };
+    joined.lines().map(code).filter(|line| !line.is_empty()).collect()
+}
+
+/// `name==1.2` or `name[extra]==1.2 ; marker --hash=…`, and nothing that another day may be other.
+fn is_pinned(line: &str) -> bool {
+    let (what, hashes) = line.split_once(" --hash=").unwrap_or((line, ""));
+    let requirement = what.split(';').next().unwrap_or_default().trim();
+    let Some((name, version)) = requirement.split_once("==") else { return false };
+    let name = name.trim().split('[').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let exact = |c: char| c.is_ascii_alphanumeric() || "-_.+!".contains(c);
+    !name.is_empty()
+        && name.chars().all(plain)
+        && !name.starts_with('-')
+        && !version.trim().is_empty()
+        && version.trim().chars().all(exact)
+        && !hashes.split_whitespace().skip(1).any(|word| !word.starts_with("--hash="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_names_its_version_is_pinned() {
+        for line in [
+            "fastapi==0.165.0",
+            "uvicorn[standard]==0.40.1",
+            "psycopg-binary==3.3.9 ; implementation_name != 'pypy'",
+            "idna == 3.20",
+            "h11==0.16.0 --hash=sha256:aa --hash=sha256:bb",
+        ] {
+            assert!(is_pinned(line), "{line}");
+        }
+        for line in [
+            "fastapi",
+            "fastapi>=0.1",
+            "fastapi==0.*",
+            "fastapi===weird 1",
+            "fastapi==1,!=1.2",
+            "-e .",
+            "-r other.txt",
+            "--index-url=https://x/==1",
+            "./local",
+            "thing @ git+https://forge.example/thing",
+            "git+https://forge.example/x@v==1",
+            "a==1 --hash=sha256:aa --global-option=x",
+        ] {
+            assert!(!is_pinned(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_go_on_and_comments_do_not_count() {
+        let text = "# made by a tool\nh11==0.16.0 \\\n    --hash=sha256:aa\n\nidna==3.20  # for requests\n";
+        assert_eq!(logical(text), ["h11==0.16.0      --hash=sha256:aa", "idna==3.20"]);
+    }
+}
