@@ -17,6 +17,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("nginx/map.conf", include_str!("../templates/nginx/map.conf")),
     ("nginx/page.html", include_str!("../templates/nginx/page.html")),
     ("nginx/php.conf", include_str!("../templates/nginx/php.conf")),
+    ("nginx/shared.conf", include_str!("../templates/nginx/shared.conf")),
     ("nginx/site.conf", include_str!("../templates/nginx/site.conf")),
     ("php/pool.conf", include_str!("../templates/php/pool.conf")),
     ("redis/hostkit.acl", include_str!("../templates/redis/hostkit.acl")),
@@ -34,8 +35,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("systemd/wall.service", include_str!("../templates/systemd/wall.service")),
 ];
 
-/// Parts of others: of every unit that runs what a project brought, and of a site in PHP.
-const PARTS: [&str; 2] = ["systemd/sandbox.conf", "nginx/php.conf"];
+/// Parts of others: of every unit that runs what a project brought, and of sites.
+const PARTS: [&str; 3] = ["systemd/sandbox.conf", "nginx/php.conf", "nginx/shared.conf"];
 
 /// Templates by name, the owner's before ours.
 #[derive(Default)]
@@ -72,7 +73,13 @@ impl Templates {
         let all = builtin.chain(self.overrides.iter().cloned()).filter(|(n, _)| wanted(n));
         tera.add_raw_templates(all.collect::<Vec<_>>()).map_err(failed)?;
         let context = Context::from_serialize(values).map_err(failed)?;
-        tera.render(name, &context).map_err(failed)
+        let text = tera.render(name, &context).map_err(failed)?;
+        // Whatever it is the end of a line for: no file of ours needs one of these.
+        if text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+            return Err(Error::failed(format!("could not make the text of `{name}`"))
+                .caused_by("a value in it holds a control character"));
+        }
+        Ok(text)
     }
 }
 

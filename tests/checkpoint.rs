@@ -266,6 +266,44 @@ fn a_full_rollback_killed_anywhere_is_done_or_undone() {
 }
 
 #[test]
+fn a_deploy_with_a_migration_killed_anywhere_keeps_what_it_should() {
+    let (shop, _, two) = Shop::open();
+    shop.tree("three", "ALTER TABLE goods ADD COLUMN IF NOT EXISTS price int");
+    let line = "deploy my-shop --source /root/three --no-watch --quiet";
+    let mut points = 0;
+    for n in (0..).step_by(3) {
+        let when = format!("kill@{n}");
+        let ran = shop.vps.hostkit_fault(&when, line);
+        shop.vps.hostkit("recover --quiet").succeeds();
+        let live = shop.vps.hostkit("project info my-shop --json").data();
+        let wanted = if live["release"] == two.as_str() { "two second" } else { "three second" };
+        shop.vps.wait_until(&format!("what is recorded after {when}"), |_| shop.serves() == wanted);
+        assert!(shop.rows().contains("pear"), "{when}");
+        assert_eq!(shop.databases(), "my_shop_db", "{when}");
+        shop.vps.hostkit("drift my-shop").succeeds();
+        // Each checkpoint that is listed is whole, and the next one sweeps away what is not.
+        let made = shop.vps.hostkit("checkpoint create my-shop --quiet").succeeds();
+        shop.vps
+            .sh("for dump in /var/lib/hostkit/checkpoints/my-shop/*.dump; do pg_restore --list $dump > /dev/null || exit 1; done")
+            .succeeds();
+        let files = "ls /var/lib/hostkit/checkpoints/my-shop | grep -c '\\.dump$'; ls /var/lib/hostkit/checkpoints/my-shop | grep part";
+        let files = shop.vps.sh(files).stdout;
+        assert_eq!(files.trim(), shop.checkpoints().len().to_string(), "{when}");
+        shop.vps.hostkit(&format!("checkpoint delete my-shop {}", made.trim())).succeeds();
+        if wanted == "three second" {
+            shop.vps.hostkit(&format!("rollback my-shop --to {two} --quiet")).succeeds();
+        }
+        if ran.code == 0 {
+            break;
+        }
+        assert_eq!(ran.code, 137, "{ran}");
+        points += 1;
+    }
+    println!("failure points walked: {points} (deploy with a migration, killed)");
+    assert!(points >= 15, "{points}");
+}
+
+#[test]
 fn checkpoints_are_taken_listed_and_pruned() {
     let (shop, one, two) = Shop::open();
     let manual = shop

@@ -399,6 +399,37 @@ fn a_deploy_failing_or_killed_anywhere_serves_one_whole_release() {
 }
 
 #[test]
+fn a_rollback_killed_anywhere_serves_one_whole_release() {
+    let shop = Shop::open();
+    shop.version("one");
+    shop.version("two");
+    let one = shop.deploy("one");
+    let two = shop.deploy("two");
+    let mut points = 0;
+    for n in 0.. {
+        let when = format!("kill@{n}");
+        let ran = shop.vps.hostkit_fault(&when, "rollback shop --quiet");
+        let serves = shop.serves();
+        assert!(serves == "200 one" || serves == "200 two", "{when}: {serves}");
+        shop.vps.hostkit("recover --quiet").succeeds();
+        let live = shop.vps.hostkit("project info shop --json").data();
+        let wanted = if live["release"] == one.as_str() { "200 one" } else { "200 two" };
+        assert_eq!(shop.serves(), wanted, "{when}");
+        shop.vps.hostkit("drift shop").succeeds();
+        if wanted == "200 one" {
+            shop.vps.hostkit(&format!("rollback shop --to {two} --quiet")).succeeds();
+        }
+        if ran.code == 0 {
+            break;
+        }
+        assert_eq!(ran.code, 137, "{ran}");
+        points += 1;
+    }
+    println!("failure points walked: {points} (rollback, killed)");
+    assert!(points >= 10, "{points}");
+}
+
+#[test]
 fn ci_deploys_by_a_key_that_opens_nothing_else() {
     let shop = Shop::open();
     let vps = &shop.vps;

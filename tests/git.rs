@@ -585,10 +585,10 @@ fn a_push_is_deployed_and_says_how_it_went() {
 
     // One repository, whatever is named; none but this key; and no fetch.
     forge.version("shop", "three");
-    push("ci", "shop@127.0.0.1:/home/bob/shared/repo.git", "main").succeeds();
+    push("ci", "shop@127.0.0.1:/home/bob/push/repo.git", "main").succeeds();
     assert_eq!(forge.serves(), "three");
-    assert!(!vps.exists("/home/bob/shared/repo.git"));
-    let owner = vps.sh("stat -c %U /home/shop/shared/repo.git").succeeds();
+    assert!(!vps.exists("/home/bob/push/repo.git"));
+    let owner = vps.sh("stat -c %U /home/shop/push/repo.git").succeeds();
     assert_eq!(owner, "shop\n");
     forge.version("shop", "four");
     let told = push("status", "shop@127.0.0.1:shop", "main");
@@ -610,7 +610,7 @@ fn a_push_is_deployed_and_says_how_it_went() {
 
     // Hooks and settings that the project's own user leaves run for nobody.
     vps.sh(
-        "set -e; cd /home/shop/shared/repo.git; mkdir -p hooks; for hook in pre-receive update post-receive reference-transaction; do \
+        "set -e; cd /home/shop/push/repo.git; mkdir -p hooks; for hook in pre-receive update post-receive reference-transaction; do \
          printf '#!/bin/sh\\nid > /tmp/pwned-push\\n' > hooks/$hook; chmod 755 hooks/$hook; done; chown -R shop: hooks",
     )
     .succeeds();

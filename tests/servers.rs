@@ -15,6 +15,7 @@ mod environment;
 mod examples;
 mod git;
 mod hardship;
+mod hostile;
 mod init;
 mod input;
 mod isolation;

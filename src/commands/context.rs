@@ -43,6 +43,9 @@ pub struct Held {
     _project: Option<Lock>,
 }
 
+/// The lock of the list of operators. No project has a name with a dot.
+const OPERATORS: &str = ".operators";
+
 impl Context {
     pub fn registry(&mut self) -> Result<&mut Registry> {
         match &mut self.registry {
@@ -86,6 +89,7 @@ impl Context {
         let host = lock::take_host_together(self.wait, waiting)?;
         let holder = format!("hostkit {verb} {name}");
         let project = lock::take(name.as_str(), &holder, self.wait, waiting)?;
+        super::identity::confirm(self)?;
         self.recover(Of::Project(name))?;
         stage::sweep(self, name)?;
         exec::sweep(self, name)?;
@@ -103,6 +107,18 @@ impl Context {
             self.recover(Of::Host)?;
         }
         Ok(Held { _host: host, _project: None })
+    }
+
+    /// Takes the list of operators for this command alone. No project's deploy, however long, is in
+    /// the way of that.
+    pub fn take_operators(&mut self, verb: &str) -> Result<Held> {
+        self.registry()?;
+        let ui = &self.ui;
+        let waiting = |holder: &str| ui.note(format!("waiting for `{holder}`"));
+        let host = lock::take_host_together(self.wait, waiting)?;
+        let operators = lock::take(OPERATORS, &format!("hostkit {verb}"), self.wait, waiting)?;
+        super::identity::confirm(self)?;
+        Ok(Held { _host: host, _project: Some(operators) })
     }
 
     /// Ends open operations. Whoever holds their lock knows that their process is gone.

@@ -58,6 +58,9 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct InsideArgs {}
 
+/// Commands of one project at the same time.
+const MOST: usize = 8;
+
 const UNITS: &str = "/run/systemd/system";
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
@@ -76,6 +79,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let process = process_of(&project, args.process.as_deref())?;
     let here = terminal::is_here().then(|| std::env::var("TERM").unwrap_or_default());
     let term = args.tty.clone().or(here);
+    check_number(cx, &name)?;
     let request = projects::exec_request(&args.command, term.as_deref())?;
     note(cx, &name, &args.command)?;
     let _changing = Changing::begin();
@@ -117,6 +121,18 @@ fn process_of<'a>(project: &'a Project, wanted: Option<&str>) -> Result<Option<&
             None => error,
         }
     })
+}
+
+/// Each has the limits of a whole process, so there is a limit of how many there are.
+fn check_number(cx: &Context, name: &ProjectName) -> Result<()> {
+    let prefix = projects::exec_units(name);
+    let units = cx.host.list(Path::new(UNITS))?;
+    let running = units.iter().filter(|unit| unit.to_string_lossy().starts_with(&prefix)).count();
+    if running < MOST {
+        return Ok(());
+    }
+    Err(Error::conflict("too_many", format!("{running} commands of {name} run at once already"))
+        .hint("wait until one of them has ended"))
 }
 
 /// Who ran what, before it runs. Its arguments may be secrets.

@@ -8,6 +8,7 @@ use std::{
     io::{BufRead, Read, Write},
     os::fd::AsFd,
     process::{ExitCode, Stdio},
+    time::Duration,
 };
 
 use clap::Parser;
@@ -18,7 +19,7 @@ use crate::{
     error::{Context as _, Error, Kind, Result},
     names::ProjectName,
     projects,
-    sys::{signals::Changing, terminal::Raw},
+    sys::{patience::Patience, signals::Changing, terminal::Raw},
 };
 
 /// Take a request for a project from standard input
@@ -42,10 +43,17 @@ enum Request {
 
 const LONGEST: u64 = 64 << 10;
 
+/// A request has come by then, or does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// As root: reads the request and runs it, with the rights of whoever came through sudo.
 pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let name: ProjectName = args.name.parse()?;
+    let patience = Patience::begin(PATIENCE, PATIENCE, "no request came");
     let cli = read(&name, &mut std::io::stdin().lock())?;
+    drop(patience);
+    // It may have come long after whoever asks was let in: what counts is who that is now.
+    super::identity::confirm(cx)?;
     super::admit(&cli, cx, &name)?;
     cx.ui.voice = cli.voice();
     cx.wait = cli.wait(cx.config.locks.wait);

@@ -30,6 +30,23 @@ pub fn caller(host: &Host) -> Result<Caller> {
     by_sudo(host, uid)
 }
 
+/// Fails unless whoever called is still the same as when hostkit started: rights may be gone, or
+/// the project's name may be another's by now.
+pub fn confirm(cx: &super::Context) -> Result<()> {
+    if cx.caller == Caller::Root {
+        return Ok(());
+    }
+    let uid = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+    if by_sudo(&cx.host, uid.unwrap_or(u32::MAX))? == cx.caller {
+        return Ok(());
+    }
+    Err(Error::new(
+        crate::error::Kind::Forbidden,
+        "forbidden",
+        "your rights have changed meanwhile",
+    ))
+}
+
 fn by_sudo(host: &Host, uid: u32) -> Result<Caller> {
     let config = match host.read_text(Path::new(PATH))? {
         // A broken configuration is told by whoever needs it; here its defaults do.

@@ -264,7 +264,7 @@ fn setup(args: &SetupArgs, cx: &mut Context) -> Result<()> {
         show::preview(cx, verb, None, &all);
         return Ok(());
     }
-    let _held = cx.take_host(verb)?;
+    let _held = cx.take_operators(verb)?;
     check(cx, name)?;
     let plan = group_plan(cx, name, true);
     let mut changed = carry_out(cx, verb, plan)?;
@@ -340,7 +340,7 @@ fn add_key(args: &AddKeyArgs, cx: &mut Context) -> Result<()> {
     if !is_operator(cx, name)? {
         return Err(not_one(name));
     }
-    let _held = cx.take_host(verb)?;
+    let _held = cx.take_operators(verb)?;
     let plan = keys_plan(cx, &user, &keys)?;
     if args.dry_run {
         show::preview(cx, verb, None, &differences(&plan, &cx.host)?);
@@ -361,8 +361,10 @@ fn list(cx: &mut Context) -> Result<()> {
     let mut shown = Vec::new();
     for name in members {
         let Some(user) = users::find(&name)? else { continue };
-        let (_, text) = key_file(cx, &user.home)?;
-        let keys = split(&text).0.iter().map(PublicKey::fingerprint).collect();
+        let keys = match key_file(cx, &user.home) {
+            Ok((_, text)) => split(&text).0.iter().map(PublicKey::fingerprint).collect(),
+            Err(error) => vec![format!("unreadable: {error}")],
+        };
         shown.push(Shown { name, uid: user.owner.uid, keys });
     }
     let paint = Paint::of(&std::io::stdout());
@@ -387,31 +389,49 @@ fn list(cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
+fn take_keys_out(cx: &mut Context, verb: &str, user: &User) -> Result<usize> {
+    let (path, text) = key_file(cx, &user.home)?;
+    let (ours, rest) = split(&text);
+    if ours.is_empty() {
+        return Ok(0);
+    }
+    let mut plan = Plan::new(Ground::Known);
+    key_steps(&mut plan, user, path, rest);
+    carry_out(cx, verb, plan)
+}
+
 fn revoke(args: &RevokeArgs, cx: &mut Context) -> Result<()> {
     let (name, verb) = (&args.user, "operator revoke");
     let Some(user) = users::find(name)? else { return Err(not_one(name)) };
-    let (path, text) = key_file(cx, &user.home)?;
-    let (ours, rest) = split(&text);
-    if !is_operator(cx, name)? && ours.is_empty() {
+    let keys = key_file(cx, &user.home);
+    let has_keys = keys.as_ref().is_ok_and(|(_, text)| !split(text).0.is_empty());
+    if !is_operator(cx, name)? && !has_keys && keys.is_ok() {
         return Err(not_one(name));
     }
-    let _held = cx.take_host(verb)?;
+    let _held = cx.take_operators(verb)?;
     let mut plan = group_plan(cx, name, false);
-    if !ours.is_empty() {
-        key_steps(&mut plan, &user, path, rest);
-    }
     if args.dry_run {
+        if let Ok((path, text)) = keys {
+            key_steps(&mut plan, &user, path, split(&text).1);
+        }
         show::preview(cx, verb, None, &differences(&plan, &cx.host)?);
         return Ok(());
     }
-    let changed = carry_out(cx, verb, plan)?;
+    // Rights first: whatever the person has made of the own home, they end.
+    let mut changed = carry_out(cx, verb, plan)?;
     if args.end_sessions {
         users::kill_all(&cx.host, user.owner.uid)?;
     }
+    changed += take_keys_out(cx, verb, &user).map_err(|error| {
+        error.hint(format!(
+            "{name} is no operator any more; look at the keys yourself: `{}/.ssh/authorized_keys`",
+            user.home
+        ))
+    })?;
     let mut told = format!("{name} is no operator any more\n");
     if !args.end_sessions {
         told.push_str(
-            "what is logged in stays so until it ends, and has no right to sudo hostkit\n",
+            "what is logged in stays so until it ends (`--end-sessions`): sudo still knows it as an operator's, and hostkit refuses it\n",
         );
     }
     if crate::sys::sudo::may_become_root(&cx.host, name) {

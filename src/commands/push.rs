@@ -1,7 +1,8 @@
 //! `git push` to `NAME@server:`, by a key that may deploy: received by the project's own user, and
 //! deployed through the gate.
 //!
-//! All of it runs as that user. What root sees is an archive on standard input, as of every deploy.
+//! All of it runs as that user, on a repository that the project's own units can't reach: git runs
+//! what its configuration says, and outside of their sandbox. What root sees is an archive on standard input, as of every deploy.
 
 use std::{
     io::Write,
@@ -53,7 +54,7 @@ pub fn receive(name: &ProjectName, line: &str, verbs: &[String]) -> Result<ExitC
     if projects::parse_request(line, name)?.len() > 2 {
         return Err(Error::usage("bad_request", "the gate can't read this request"));
     }
-    let repository = Repository { dir: name.home().join("shared/repo.git") };
+    let repository = Repository { dir: name.home().join("push/repo.git") };
     repository.make()?;
     let before = repository.tips()?;
     let received = repository.git().args(["receive-pack"]).arg(&repository.dir).status();

@@ -62,6 +62,7 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
     let open = cx.registry()?.open_operations(Of::All)?;
     let wait = cx.wait;
     let mut operations = Vec::new();
+    let mut failed = None;
     for operation in &open {
         // One whose process is gone is only waited for until its last program has ended.
         let is_running = Path::new(&format!("/proc/{}", operation.pid)).exists();
@@ -71,15 +72,27 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
         } else {
             end(cx, operation.project.as_ref(), operation.way)
         };
+        let outcome = outcome.unwrap_or_else(|error| {
+            let of = operation.project.as_ref().map_or("the server", ProjectName::as_str);
+            cx.ui.note(format!("{of}: {error}"));
+            failed = Some(error);
+            "failed"
+        });
         operations.push(Ended {
             project: operation.project.as_ref().map(ToString::to_string),
             verb: operation.verb.clone(),
-            outcome: outcome?,
+            outcome,
         });
     }
     cx.wait = wait;
     for name in unsettled(cx)? {
-        let outcome = if args.dry_run { "interrupted" } else { settle(cx, &name)? };
+        let settled = if args.dry_run { Ok("interrupted") } else { settle(cx, &name) };
+        // One project's trouble is not another's.
+        let outcome = settled.unwrap_or_else(|error| {
+            cx.ui.note(format!("{name}: {error}"));
+            failed = Some(error);
+            "failed"
+        });
         let verb = "checkpoint restore".to_owned();
         operations.push(Ended { project: Some(name.to_string()), verb, outcome });
     }
@@ -90,6 +103,10 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
     }
     if operations.is_empty() {
         text.push_str("nothing was interrupted\n");
+    }
+    if let Some(error) = failed {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        return Err(error);
     }
     cx.ui.result("recover", None, &Recovered { operations }, &text);
     Ok(())

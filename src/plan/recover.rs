@@ -22,7 +22,10 @@ pub fn recover(
 ) -> Result<()> {
     let begun = journal::read(registry, operation.id)?;
     let detail = format!("interrupted (pid {})", operation.pid);
-    if begun.iter().any(|b| matches!(b.entry.step, AnyStep::Database(_) | AnyStep::Role(_))) {
+    let talks = |b: &Begun| {
+        matches!(b.entry.step, AnyStep::Database(_) | AnyStep::Restored(_) | AnyStep::Role(_))
+    };
+    if begun.iter().any(talks) {
         host.end_sessions_of(operation.pid)?;
     }
     match operation.way {

@@ -181,6 +181,7 @@ impl Maker<'_> {
         plan.step(Lane::Files, self.dir(home.join("releases/empty"), self.shown(), 0o750));
         plan.step(Lane::Files, self.dir(home.join("shared"), self.user(), 0o750));
         plan.step(Lane::Files, self.dir(home.join(".cache"), self.user(), 0o700));
+        plan.step(Lane::Files, self.dir(home.join("push"), self.user(), 0o700));
         let live = self.project.live.as_ref().map(|live| format!("releases/{}", live.id).into());
         let app =
             live.or_else(|| self.facts.app.clone()).unwrap_or_else(|| "releases/empty".into());

@@ -357,6 +357,10 @@ fn exec_word(word: &str, text: String) -> String {
             '"' | '\\' => quoted.extend(['\\', c]),
             '%' => quoted.push_str("%%"),
             '\n' => quoted.push_str("\\n"),
+            // systemd ends a line at a carriage return, too.
+            c if c.is_control() => c.to_string().bytes().for_each(|b| {
+                quoted.push_str(&format!("\\x{b:02x}"));
+            }),
             c => quoted.push(c),
         }
     }
@@ -476,6 +480,12 @@ mod tests {
         fn a_command_has_one_form(words in proptest::collection::vec("[ -~]{0,12}", 1..5)) {
             let line = join_command(&words);
             prop_assert_eq!(split_command(&line).unwrap(), words);
+        }
+
+        #[test]
+        fn a_word_is_one_line_whatever_it_holds(word in "(?s).{0,40}|[\\x00-\\x1f\\x7f-\\x9fa%$\"]{0,20}") {
+            let line = exec_start(&[word]);
+            prop_assert!(!line.contains(char::is_control), "{line:?}");
         }
 
         #[test]

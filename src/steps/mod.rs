@@ -49,7 +49,7 @@ pub use log::Log;
 pub use login::{Login, Member};
 pub use open_files::OpenFiles;
 pub use reach::Reach;
-pub use restored::{Restored, aside};
+pub use restored::{Restored, aside, waits_for};
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service, Stopped};
 pub use standby::Standby;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Before, Check, Database, Step};
 use crate::{
     error::{Error, Result},
+    names::CheckpointId,
     secret::Secret,
     sys::{Host, Owner, databases::Login},
 };
@@ -17,6 +18,8 @@ pub struct Restored {
     pub role: String,
     pub comment: String,
     pub dump: PathBuf,
+    /// The checkpoint that what was there until then is for.
+    pub before: CheckpointId,
     pub user: Owner,
     /// The role's, for as long as it takes; an undo does without.
     #[serde(skip)]
@@ -26,6 +29,11 @@ pub struct Restored {
 /// Where a database lies that another one was put in the place of.
 pub fn aside(database: &str) -> String {
     format!("{database}_aside")
+}
+
+/// What a database says of itself that waits to become a checkpoint.
+pub fn waits_for(checkpoint: &CheckpointId) -> String {
+    format!("hostkit checkpoint {checkpoint}")
 }
 
 /// Where one is filled before it is put in place.
@@ -59,7 +67,7 @@ impl Step for Restored {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let Self { database, role, comment, dump, user, password } = self;
+        let Self { database, role, comment, dump, before, user, password } = self;
         let next = next(database);
         host.drop_database(&next)?;
         let empty = Database { name: next.clone(), owner: role.clone(), comment: comment.clone() };
@@ -69,13 +77,13 @@ impl Step for Restored {
         })?;
         let login = Login { role: role.clone(), password, user: *user };
         host.fill_database(&next, &login, dump, database)?;
-        host.replace_database(database, &next, &aside(database))
+        host.replace_database(database, &next, &aside(database), comment, &waits_for(before))
     }
 
     fn undo(&self, host: &Host, _before: &Before) -> Result<()> {
         let (next, aside) = (next(&self.database), aside(&self.database));
         if host.database(&aside)?.is_some() {
-            host.replace_database(&self.database, &aside, &next)?;
+            host.replace_database(&self.database, &aside, &next, &self.comment, "undone")?;
         } else if host.database(&self.database)?.is_some() {
             host.open_database(&self.database)?;
         }

@@ -5,7 +5,10 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Write},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -14,7 +17,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    io::Errno,
+    io::{Errno, FdFlags},
     process::{Pid, PidfdFlags, Signal},
 };
 
@@ -117,6 +120,7 @@ impl Cmd {
             .stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
         if let Some(Owner { uid, gid }) = self.user {
             command.uid(uid).gid(gid);
+            keep_locks_from(&mut command);
         }
         command
     }
@@ -135,6 +139,24 @@ impl Cmd {
             error.caused_by(e)
         })
     }
+}
+
+/// Who shares a user with a program could take its descriptors out of it, and our locks with them.
+#[expect(unsafe_code, reason = "what runs between fork and exec has to be chosen with care")]
+fn keep_locks_from(command: &mut Command) {
+    let locks = super::lock::held();
+    let close = move || {
+        for lock in &locks {
+            // SAFETY: nobody closes it between fork and exec, where this one thread is alone.
+            let lock = unsafe { BorrowedFd::borrow_raw(*lock) };
+            rustix::io::fcntl_setfd(lock, FdFlags::CLOEXEC)?;
+        }
+        // It is not to go on without us, either.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        Ok(())
+    };
+    // SAFETY: it makes two system calls, takes no lock and allocates nothing.
+    unsafe { command.pre_exec(close) };
 }
 
 impl fmt::Display for Cmd {

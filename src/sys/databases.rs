@@ -48,7 +48,8 @@ impl Host {
         self.effect(&format!("dump the database `{database}`"), || {
             let mut new = File::options();
             let file = new.write(true).create_new(true).mode(0o600).open(into).context(failed)?;
-            let cmd = login.cmd("/usr/bin/pg_dump", database);
+            // Whoever holds a lock of a table for longer than that is not waited for.
+            let cmd = login.cmd("/usr/bin/pg_dump", database).arg("--lock-wait-timeout=20000");
             self.ask_into(&cmd, file.try_clone().context(failed)?)?.success()?;
             file.sync_all().context(failed)?;
             Ok(file.metadata().context(failed)?.len())
@@ -143,13 +144,23 @@ impl Host {
     }
 
     /// Puts `new` in the place of `database`, whose sessions end, and which is `aside` from then
-    /// on. Whoever stops it leaves one or the other in place.
-    pub fn replace_database(&self, database: &str, new: &str, aside: &str) -> Result<()> {
+    /// on, each with a word about itself. Whoever stops it leaves one or the other in place.
+    pub fn replace_database(
+        &self,
+        database: &str,
+        new: &str,
+        aside: &str,
+        about: &str,
+        about_aside: &str,
+    ) -> Result<()> {
         self.end_sessions_in(&[database, new])?;
         let (of, new, to) = (identifier(database), identifier(new), identifier(aside));
         let sql = format!(
             "BEGIN; ALTER DATABASE {of} RENAME TO {to}; ALTER DATABASE {new} RENAME TO {of}; \
-             ALTER DATABASE {of} ALLOW_CONNECTIONS true; ALTER DATABASE {to} ALLOW_CONNECTIONS true; COMMIT"
+             COMMENT ON DATABASE {of} IS {}; COMMENT ON DATABASE {to} IS {}; \
+             ALTER DATABASE {of} ALLOW_CONNECTIONS true; ALTER DATABASE {to} ALLOW_CONNECTIONS true; COMMIT",
+            literal(about),
+            literal(about_aside)
         );
         self.sql(&format!("put another database in the place of `{database}`"), &sql)
     }
@@ -157,7 +168,8 @@ impl Host {
     /// Lets nobody in, and ends who is there.
     fn end_sessions_in(&self, databases: &[&str]) -> Result<()> {
         for database in databases {
-            let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(database));
+            let of = identifier(database);
+            let sql = format!("ALTER DATABASE {of} WITH ALLOW_CONNECTIONS false IS_TEMPLATE false");
             self.sql(&format!("close the database `{database}`"), &sql)?;
         }
         let names: Vec<String> = databases.iter().map(|name| literal(name)).collect();
@@ -176,6 +188,12 @@ impl Host {
         Ok(())
     }
 
+    /// Lets a database say something about itself.
+    pub fn name_database(&self, database: &str, about: &str) -> Result<()> {
+        let sql = format!("COMMENT ON DATABASE {} IS {}", identifier(database), literal(about));
+        self.sql(&format!("name the database `{database}`"), &sql)
+    }
+
     /// Lets its users in again.
     pub fn open_database(&self, database: &str) -> Result<()> {
         let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(database));
@@ -183,6 +201,15 @@ impl Host {
     }
 
     pub fn drop_database(&self, database: &str) -> Result<()> {
+        if self.database(database)?.is_none() {
+            return Ok(());
+        }
+        // An owner may make a template of it, which nobody could drop then.
+        let of = identifier(database);
+        self.sql(
+            &format!("make `{database}` no template"),
+            &format!("ALTER DATABASE {of} IS_TEMPLATE false"),
+        )?;
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(database));
         self.sql(&format!("remove the database `{database}`"), &sql)
     }

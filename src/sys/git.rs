@@ -173,6 +173,14 @@ impl<'a> Git<'a> {
         Ok(mirror)
     }
 
+    pub fn mirrors(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut all = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.state)? {
+            all.insert(entry?.path());
+        }
+        Ok(all)
+    }
+
     /// Takes away the mirrors of other addresses than these.
     pub fn keep_only(&self, kept: &BTreeSet<PathBuf>) -> Result<()> {
         for entry in std::fs::read_dir(&self.state)? {
@@ -281,8 +289,15 @@ impl Mirror<'_> {
     /// What stands in a commit in place of other repositories: path, address and commit.
     pub fn submodules(&self, commit: &str) -> Result<Vec<(String, GitUrl, String)>> {
         let blob = format!("{commit}:.gitmodules");
-        let list =
-            ["config", "--null", "--blob", &blob, "--get-regexp", r"^submodule\..*\.(path|url)$"];
+        let list = [
+            "config",
+            "--no-includes",
+            "--null",
+            "--blob",
+            &blob,
+            "--get-regexp",
+            r"^submodule\..*\.(path|url)$",
+        ];
         let text = self.git.ask(&self.cmd().args(list))?.stdout_text();
         let mut found = Vec::new();
         let entries: Vec<(&str, &str)> =

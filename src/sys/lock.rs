@@ -3,8 +3,12 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,12 +26,29 @@ const SHARED: &str = ".shared";
 /// one waits until the last of them is done.
 pub struct Lock {
     file: File,
+    is_alone: bool,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if self.is_alone {
+            // Who only shares it writes no name, and must not be taken for us.
+            let _ = self.file.set_len(0);
+        }
+        in_hand().retain(|fd| *fd != self.file.as_raw_fd());
         let _ = self.file.unlock();
     }
+}
+
+static IN_HAND: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+fn in_hand() -> MutexGuard<'static, Vec<RawFd>> {
+    IN_HAND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The locks that we hold, for who must not get them: a program that runs as somebody else.
+pub(super) fn held() -> Vec<RawFd> {
+    in_hand().clone()
 }
 
 /// Takes the lock, waiting for as long as that; `waiting` is told once who holds it.
@@ -100,6 +121,7 @@ fn acquire(
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).context(failed)?;
+    in_hand().push(file.as_raw_fd());
     if let Hold::Alone(holder) = hold {
         let line = format!("{holder} (pid {})", std::process::id());
         let written = file
@@ -108,7 +130,7 @@ fn acquire(
             .and_then(|_| file.write_all(line.as_bytes()));
         written.context(failed)?;
     }
-    Ok(Lock { file })
+    Ok(Lock { file, is_alone: matches!(hold, Hold::Alone(_)) })
 }
 
 /// Takes the lock if nobody holds it.

@@ -13,6 +13,7 @@ pub mod journald;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod patience;
 pub mod postgres;
 pub mod redis;
 pub mod relay;

@@ -47,6 +47,17 @@ impl Host {
         })
     }
 
+    /// Takes a tree over, the top first, so that whoever still holds a handle of one of its
+    /// directories can put nothing into it any more.
+    pub fn seize(&self, path: &Path) -> Result<()> {
+        let what = format!("take `{}` over", path.display());
+        let failed = || format!("could not {what}");
+        self.effect(&what, || {
+            let dir = self.open_dir(path).context(failed)?;
+            seize(&dir, 0).context(failed)
+        })
+    }
+
     /// Lets a user read a tree besides its owner, and only reach what is not told to be read.
     pub fn allow(&self, path: &Path, user: &str, rights: &str, deep: bool) -> Result<()> {
         let mut setfacl = Cmd::new("/usr/bin/setfacl");
@@ -65,14 +76,14 @@ impl Host {
         self.run(&setfacl, &what)?.success().map(|_| ())
     }
 
-    /// A link somewhere in a tree that leads out of it, in whatever way.
+    /// A link somewhere in a tree that leads out of it, in whatever way, besides those that are known.
     ///
     /// Nobody may change the tree meanwhile.
-    pub fn link_out_of(&self, path: &Path) -> Result<Option<String>> {
+    pub fn link_out_of(&self, path: &Path, known: &[String]) -> Result<Option<String>> {
         let failed = || format!("could not look for links in `{}`", path.display());
         let dir = self.open_dir(path).context(failed)?;
         let mut out = None;
-        links_out(&dir, &dir, Path::new(""), &mut out).context(failed)?;
+        links_out(&dir, &dir, Path::new(""), known, &mut out).context(failed)?;
         Ok(out)
     }
 
@@ -108,6 +119,8 @@ fn freeze(dir: &OwnedFd, owner: Owner, depth: usize, counted: &mut Counted) -> s
     if depth > DEEPEST {
         return Err(std::io::Error::other("its directories are nested too deep"));
     }
+    // Before anything is looked at: whoever holds a handle of it can put nothing into it any more.
+    own(dir, Owner::ROOT, 0o700)?;
     for (name, stat) in entries(dir)? {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
@@ -124,6 +137,19 @@ fn freeze(dir: &OwnedFd, owner: Owner, depth: usize, counted: &mut Counted) -> s
             FileType::Symlink => chown(dir, &name, owner)?,
             // Nothing to deploy: a pipe or a socket that a build left.
             _ => rustix::fs::unlinkat(dir, &name, AtFlags::empty())?,
+        }
+    }
+    Ok(())
+}
+
+fn seize(dir: &OwnedFd, depth: usize) -> std::io::Result<()> {
+    own(dir, Owner::ROOT, 0o700)?;
+    if depth > DEEPEST {
+        return Ok(());
+    }
+    for (name, stat) in entries(dir)? {
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            seize(&descend(dir, &name)?, depth + 1)?;
         }
     }
     Ok(())
@@ -174,12 +200,14 @@ fn links_out(
     top: &OwnedFd,
     dir: &OwnedFd,
     prefix: &Path,
+    known: &[String],
     out: &mut Option<String>,
 ) -> Result<(), Errno> {
     for (name, stat) in entries(dir)? {
         let path = prefix.join(OsStr::from_bytes(name.to_bytes()));
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => links_out(top, &descend(dir, &name)?, &path, out)?,
+            FileType::Directory => links_out(top, &descend(dir, &name)?, &path, known, out)?,
+            FileType::Symlink if known.iter().any(|own| path == Path::new(own)) => {}
             FileType::Symlink => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
                 let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;

@@ -70,9 +70,19 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
         refused(&name, why, &format!("hostkit checkpoint restore {name} {id} --yes"))
     })?;
     take::settle(cx, &project)?;
-    let restored = with_database.then(|| step(cx, &project, &checkpoint)).transpose()?;
     let env = with_env.then(|| env_of(cx, &name, &id)).transpose()?;
     let before = take::announce(cx, &project)?;
+    let restored = if with_database {
+        match step(cx, &project, &checkpoint, &before.id) {
+            Ok(step) => Some(step),
+            Err(error) => {
+                take::forget(cx, &name, &before.id)?;
+                return Err(error);
+            }
+        }
+    } else {
+        None
+    };
     let actor = cx.caller.actor();
     let new = NewOperation {
         project: Some(&name),
@@ -133,7 +143,12 @@ pub fn refused(name: &ProjectName, why: &str, again: &str) -> Error {
 }
 
 /// The change of the database alone, which fails before it begins where there is no room for it.
-pub fn step(cx: &Context, project: &Project, checkpoint: &Checkpoint) -> Result<Restored> {
+pub fn step(
+    cx: &Context,
+    project: &Project,
+    checkpoint: &Checkpoint,
+    before: &CheckpointId,
+) -> Result<Restored> {
     let name = &project.name;
     let dump = take::dump_path(name, &checkpoint.id);
     if cx.host.meta(&dump)?.is_none() {
@@ -147,6 +162,7 @@ pub fn step(cx: &Context, project: &Project, checkpoint: &Checkpoint) -> Result<
         role: name.role(),
         comment: format!("hostkit project {name}"),
         dump,
+        before: before.clone(),
         user: login.user,
         password: Some(login.password),
     })

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     names::{CheckpointId, ProjectName},
     registry::{Checkpoint, CheckpointKind, Project},
-    steps::aside,
+    steps::{aside, waits_for},
     sys::{Owner, databases::Login},
 };
 
@@ -25,6 +25,10 @@ pub fn env_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
 
 pub fn dump_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
     Path::new(ROOT).join(name.as_str()).join(format!("{id}.dump"))
+}
+
+fn new_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
+    env_path(name, id).with_extension("new")
 }
 
 fn part_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
@@ -87,7 +91,9 @@ pub fn fill(cx: &Context, project: &Project, new: &mut Checkpoint) -> Result<()>
     Ok(())
 }
 
+/// From here on it is whole, whatever becomes of the registry.
 pub fn record(cx: &mut Context, name: &ProjectName, new: &Checkpoint) -> Result<()> {
+    cx.host.rename(&new_path(name, &new.id), &env_path(name, &new.id))?;
     cx.registry()?.add_checkpoint(name, new)
 }
 
@@ -97,7 +103,7 @@ fn keep_env(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
         cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
     }
     let env = cx.host.read(&name.env_file())?.unwrap_or_default();
-    cx.host.write(&env_path(name, id), &env, Owner::ROOT, 0o600)
+    cx.host.write(&new_path(name, id), &env, Owner::ROOT, 0o600)
 }
 
 fn dump(cx: &Context, project: &Project, id: &CheckpointId, database: &str) -> Result<u64> {
@@ -151,20 +157,26 @@ pub fn check_room(cx: &Context, database: &str, copies: u64) -> Result<()> {
 pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>> {
     let name = &project.name;
     let aside = aside(&name.database());
-    if !project.postgres || cx.host.database(&aside)?.is_none() {
+    let Some(waiting) = project.postgres.then(|| cx.host.database(&aside)).transpose()?.flatten()
+    else {
         return Ok(None);
-    }
-    let announced = cx.registry()?.checkpoints(name)?.into_iter().find(|checkpoint| {
-        checkpoint.kind == CheckpointKind::PreRestore && checkpoint.dump.is_none()
-    });
+    };
+    let is_meant = |checkpoint: &Checkpoint| {
+        waiting.comment.as_deref() == Some(waits_for(&checkpoint.id).as_str())
+    };
+    let announced = cx.registry()?.checkpoints(name)?.into_iter().find(is_meant);
     let mut checkpoint = match announced {
         Some(checkpoint) => checkpoint,
+        // The registry that knew of it is gone.
         None => announce(cx, project)?,
     };
-    let bytes = dump(cx, project, &checkpoint.id, &aside)?;
-    cx.registry()?.add_dump(name, &checkpoint.id, bytes)?;
+    if checkpoint.dump.is_none() {
+        cx.host.name_database(&aside, &waits_for(&checkpoint.id))?;
+        let bytes = dump(cx, project, &checkpoint.id, &aside)?;
+        cx.registry()?.add_dump(name, &checkpoint.id, bytes)?;
+        checkpoint.dump = Some(bytes);
+    }
     cx.host.drop_database(&aside)?;
-    checkpoint.dump = Some(bytes);
     Ok(Some(checkpoint))
 }
 
@@ -208,24 +220,27 @@ pub fn forget(cx: &mut Context, name: &ProjectName, id: &CheckpointId) -> Result
 fn remove_files(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
     cx.host.remove_file(&dump_path(name, id))?;
     cx.host.remove_file(&part_path(name, id))?;
+    cx.host.remove_file(&new_path(name, id))?;
     cx.host.remove_file(&env_path(name, id))
 }
 
-/// Files that no row speaks of: somebody was stopped half-way.
+/// What somebody who was stopped half-way has left goes. What is whole and that no row speaks of,
+/// since an older registry has come back, is written down.
 fn sweep(cx: &mut Context, name: &ProjectName) -> Result<()> {
     let dir = Path::new(ROOT).join(name.as_str());
     if cx.host.meta(&dir)?.is_none() {
         return Ok(());
     }
-    let known = cx.registry()?.checkpoints(name)?;
-    for file in cx.host.list(&dir)? {
-        let text = file.to_string_lossy();
-        let stem = text.split('.').next().unwrap_or_default();
-        if !known.iter().any(|checkpoint| checkpoint.id.as_str() == stem) {
-            cx.host.remove_file(&dir.join(&file))?;
+    let files = cx.host.list(&dir)?;
+    for file in &files {
+        let path = dir.join(file);
+        let whole = path.with_extension("env");
+        let is_part = path.extension().is_some_and(|ext| ext == "part" || ext == "new");
+        if is_part || cx.host.meta(&whole)?.is_none() {
+            cx.host.remove_file(&path)?;
         }
     }
-    Ok(())
+    find_again(cx, name)
 }
 
 /// Writes down what is there of a project whose registry was lost. Nobody knows any more why each
@@ -238,6 +253,8 @@ pub fn find_again(cx: &mut Context, name: &ProjectName) -> Result<()> {
         .iter()
         .filter_map(|file| file.to_str()?.strip_suffix(".env")?.parse().ok())
         .collect();
+    let known = cx.registry()?.checkpoints(name)?;
+    ids.retain(|id| !known.iter().any(|checkpoint| checkpoint.id == *id));
     ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     for id in ids {
         let dump = std::fs::metadata(dump_path(name, &id)).ok().map(|meta| meta.len());
@@ -250,7 +267,7 @@ pub fn find_again(cx: &mut Context, name: &ProjectName) -> Result<()> {
             note: Some("found on the server".into()),
             actor: cx.caller.actor(),
         };
-        record(cx, name, &found)?;
+        cx.registry()?.add_checkpoint(name, &found)?;
     }
     Ok(())
 }

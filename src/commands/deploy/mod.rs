@@ -145,6 +145,9 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     if args.revision.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
         return Err(Error::usage("bad_revision", "`--revision` holds a control character"));
     }
+    let project = cx.registry()?.living_project(&name)?;
+    check(args, cx, &project)?;
+    let source = source.received(cx, &name)?;
     let held = cx.take_project(&name, "deploy")?;
     let project = cx.registry()?.living_project(&name)?;
     if args.dry_run {

@@ -238,9 +238,13 @@ struct Data {
 impl Data {
     fn of(cx: &mut Context, project: &Project, checkpoint: &Checkpoint) -> Result<Self> {
         take::settle(cx, project)?;
-        let restored =
-            checkpoint.dump.map(|_| restore::step(cx, project, checkpoint)).transpose()?;
         let env = restore::env_of(cx, &project.name, &checkpoint.id)?;
-        Ok(Self { restored, env, before: take::announce(cx, project)? })
+        let before = take::announce(cx, project)?;
+        let restored =
+            checkpoint.dump.map(|_| restore::step(cx, project, checkpoint, &before.id)).transpose();
+        if restored.is_err() {
+            take::forget(cx, &project.name, &before.id)?;
+        }
+        Ok(Self { restored: restored?, env, before })
     }
 }

@@ -3,28 +3,37 @@
 use std::{
     fmt,
     fs::File,
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
     git::{Came, Wanted},
     may_name_paths,
-    stage::Stage,
+    stage::{DEPLOYS, Stage},
 };
 use crate::{
     archive::{self, Limits},
     commands::Context,
     config::Size,
     error::{Context as _, Error, Result},
-    sys::Owner,
+    names::ProjectName,
+    sys::{Owner, lock, patience::Patience},
 };
+
+/// Who sends an archive has so long between two parts of it, and for all of it.
+const IDLE: Duration = Duration::from_mins(1);
+const WHOLE: Duration = Duration::from_hours(1);
 
 pub enum Source {
     Directory(PathBuf),
     Archive(PathBuf),
     Git(Box<Wanted>),
     Stdin,
+    /// What came on standard input: all of it is there.
+    Received(File),
 }
 
 impl fmt::Display for Source {
@@ -32,7 +41,7 @@ impl fmt::Display for Source {
         match self {
             Self::Directory(path) | Self::Archive(path) => write!(f, "{}", path.display()),
             Self::Git(wanted) => write!(f, "{wanted}"),
-            Self::Stdin => f.write_str("upload"),
+            Self::Received(_) | Self::Stdin => f.write_str("upload"),
         }
     }
 }
@@ -66,13 +75,39 @@ impl Source {
         let (path, is_right) = match self {
             Self::Directory(path) => (path, path.is_dir()),
             Self::Archive(path) => (path, path.is_file()),
-            Self::Git(_) | Self::Stdin => return Ok(()),
+            Self::Git(_) | Self::Received(_) | Self::Stdin => return Ok(()),
         };
         if is_right {
             return Ok(());
         }
         let what = if matches!(self, Self::Directory(_)) { "directory" } else { "file" };
         Err(Error::usage("no_source", format!("there is no {what} `{}`", path.display())))
+    }
+
+    /// Takes what comes on standard input before anything is held that others wait for: how long
+    /// it takes is up to whoever sends it. It has no name, so it goes with us.
+    pub fn received(self, cx: &Context, name: &ProjectName) -> Result<Self> {
+        if !matches!(self, Self::Stdin) {
+            return Ok(self);
+        }
+        let dir = Path::new(DEPLOYS).join(name.as_str());
+        let failed = || format!("could not write to `{}`", dir.display());
+        cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
+        // One at a time of a project: together they could fill the disk.
+        let waiting = |holder: &str| cx.ui.note(format!("waiting for `{holder}`"));
+        let holder = format!("an upload to {name}");
+        let _alone = lock::take(&format!(".upload-{name}"), &holder, cx.wait, waiting)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::TMPFILE.bits().cast_signed())
+            .open(&dir)
+            .context(failed)?;
+        let patience = Patience::begin(IDLE, WHOLE, "the archive stopped coming");
+        copy(std::io::stdin().lock(), &mut file, cx.config.deploys.upload, || patience.more())?;
+        file.seek(SeekFrom::Start(0)).context(failed)?;
+        Ok(Self::Received(file))
     }
 
     /// Puts it, as one archive, where root alone may look; says how long it is, and of which
@@ -98,11 +133,14 @@ impl Source {
             Self::Archive(path) => {
                 let archive =
                     File::open(path).context(|| format!("could not read `{}`", path.display()))?;
-                copy(archive, &mut file, longest)?;
+                copy(archive, &mut file, longest, || {})?;
             }
             Self::Git(wanted) => came = Some(wanted.fetch(cx, stage, upload)?),
+            Self::Received(from) => {
+                copy(from, &mut file, longest, || {})?;
+            }
             Self::Stdin => {
-                copy(std::io::stdin().lock(), &mut file, longest)?;
+                copy(std::io::stdin().lock(), &mut file, longest, || {})?;
             }
         }
         let size = file.metadata().context(failed)?.len();
@@ -115,7 +153,7 @@ impl Source {
     }
 }
 
-fn copy(mut from: impl Read, to: &mut File, longest: Size) -> Result<u64> {
+fn copy(mut from: impl Read, to: &mut File, longest: Size, heard: impl Fn()) -> Result<u64> {
     let mut part = vec![0; 256 << 10];
     let mut total: u64 = 0;
     loop {
@@ -123,6 +161,7 @@ fn copy(mut from: impl Read, to: &mut File, longest: Size) -> Result<u64> {
         if n == 0 {
             return Ok(total);
         }
+        heard();
         total += n as u64;
         if total > longest.0 {
             return Err(Error::usage("too_long", "the archive is too long")

@@ -18,7 +18,7 @@ use crate::{
     registry::Project,
     release::Spec,
     sys::{
-        Owner, signals,
+        FileKind, Owner, signals,
         systemd::{UNIT_FAILED, Verb},
         users,
     },
@@ -77,6 +77,7 @@ pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
             cx.host.remove_file(&Path::new(DEPLOYS).join(name.as_str()).join(file))?;
         }
     }
+    cx.host.seize(&staging)?;
     cx.host.remove_tree(&staging)
 }
 
@@ -189,12 +190,12 @@ impl<'a> Stage<'a> {
     pub fn finish(&mut self, cx: &Context, spec: &Spec) -> Result<u64> {
         let dir = self.dir();
         let counted = cx.host.freeze(&dir, self.project.uid)?;
-        if spec.public.is_some() {
-            self.check_links(cx)?;
-        }
         let shown = Owner::new(0, self.project.uid);
         for shared in &spec.shared {
             self.share(cx, shared)?;
+        }
+        if spec.public.is_some() {
+            self.check_links(cx, &spec.shared)?;
         }
         for uploads in projects::served(spec) {
             self.show(cx, &uploads)?;
@@ -211,8 +212,8 @@ impl<'a> Stage<'a> {
     }
 
     /// The web server would follow a link for anybody, to where only it may look.
-    fn check_links(&self, cx: &Context) -> Result<()> {
-        let Some(link) = cx.host.link_out_of(&self.dir())? else { return Ok(()) };
+    fn check_links(&self, cx: &Context, shared: &[String]) -> Result<()> {
+        let Some(link) = cx.host.link_out_of(&self.dir(), shared)? else { return Ok(()) };
         Err(Error::failed(format!("`{link}` is a link that leads out of the release"))
             .coded("link_out")
             .caused_by("the web server would follow it")
@@ -248,6 +249,7 @@ impl<'a> Stage<'a> {
             crate::sys::Cmd::new("/usr/bin/mkdir").args(["-p", "--"]).arg(&target).user(owner);
         cx.host.run(&mkdir, &format!("make `{}`", target.display()))?.success()?;
         let at = self.dir().join(shared);
+        self.check_way(cx, shared)?;
         cx.host.remove_tree(&at)?;
         if let Some(parent) = at.parent() {
             let mut missing = Vec::new();
@@ -262,6 +264,28 @@ impl<'a> Stage<'a> {
             }
         }
         cx.host.replace_link(&at, &target)
+    }
+
+    /// Fails where a link of the release's own leads to elsewhere: root would go along with it.
+    fn check_way(&self, cx: &Context, shared: &str) -> Result<()> {
+        let mut dir = self.dir();
+        let parts: Vec<_> = std::path::Path::new(shared).components().collect();
+        for part in parts.iter().take(parts.len().saturating_sub(1)) {
+            dir.push(part);
+            match cx.host.meta(&dir)?.map(|meta| meta.kind) {
+                None => return Ok(()),
+                Some(FileKind::Directory) => {}
+                Some(_) => {
+                    return Err(Error::failed(format!("`{shared}` can't be shared"))
+                        .coded("link_out")
+                        .caused_by(format!(
+                            "`{}` in the release is no directory",
+                            part.as_os_str().to_string_lossy().escape_debug()
+                        )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Runs one command as the project's user, in a unit of its own, and shows what it says.
@@ -360,6 +384,9 @@ fn not_unpacked(why: &str, tail: &Tail) -> Error {
     }
 }
 
+/// What has no end by then is a line all the same.
+const LONGEST_LINE: usize = 1 << 20;
+
 /// Follows a log from where it ends now.
 pub(super) struct Tail {
     path: PathBuf,
@@ -383,6 +410,9 @@ impl Tail {
         });
         self.at += read.unwrap_or(0) as u64;
         self.rest.push_str(&String::from_utf8_lossy(&bytes));
+        if self.rest.len() > LONGEST_LINE && !self.rest.contains('\n') {
+            self.rest.push('\n');
+        }
         let Some(end) = self.rest.rfind('\n') else { return Vec::new() };
         let text: String = self.rest.drain(..=end).collect();
         let lines: Vec<String> = text.lines().map(plain).filter(|l| !l.trim().is_empty()).collect();

@@ -130,7 +130,17 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// What comes to nothing leaves no more mirrors than there were.
     fn run(mut self, url: &GitUrl, revision: &Revision, submodules: bool) -> Result<Outcome> {
+        let before = self.git.mirrors()?;
+        let came = self.fetch(url, revision, submodules);
+        if came.is_err() {
+            self.git.keep_only(&before)?;
+        }
+        came
+    }
+
+    fn fetch(&mut self, url: &GitUrl, revision: &Revision, submodules: bool) -> Result<Outcome> {
         let mirror = self.git.mirror(url, *revision == Revision::Default)?;
         let commit = mirror.resolve(revision)?;
         self.used.insert(mirror.dir().to_owned());

@@ -230,6 +230,9 @@ fn switch(name: &str, process: &str, on: bool, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// Of a process that never stops talking the beginning is told in JSON.
+const MOST_LINES: usize = 100_000;
+
 fn run_now(args: &RunArgs, cx: &mut Context) -> Result<ExitCode> {
     let name: ProjectName = args.name.parse()?;
     let project = cx.registry()?.living_project(&name)?;
@@ -254,7 +257,7 @@ fn run_now(args: &RunArgs, cx: &mut Context) -> Result<ExitCode> {
         for line in log.lines()? {
             if live {
                 cx.ui.say(&format!("{line}\n"));
-            } else {
+            } else if output.len() < MOST_LINES {
                 output.push(line);
             }
         }

@@ -166,11 +166,17 @@ impl Log {
             }
         };
         self.rest.extend(bytes);
+        if self.rest.len() > LONGEST_LINE && !self.rest.contains(&b'\n') {
+            self.rest.push(b'\n');
+        }
         let Some(end) = self.rest.iter().rposition(|b| *b == b'\n') else { return Ok(Vec::new()) };
         let whole: Vec<u8> = self.rest.drain(..=end).collect();
         Ok(String::from_utf8_lossy(&whole).lines().map(plain).collect())
     }
 }
+
+/// What has no end by then is a line all the same.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// A line without what could move a terminal's cursor: a stranger wrote it.
 fn plain(line: &str) -> String {

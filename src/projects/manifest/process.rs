@@ -235,7 +235,10 @@ mod tests {
             (format!("{web}directory = \"/x\""), "`/x` is no path"),
             (format!("{web}health = \"up\""), "`up` is no path of a page"),
             (format!("{web}health = \"/a b\""), "`/a b` is no path of a page"),
-            (format!("{web}health = \"/\\r\\nHost: x\""), "is no path of a page"),
+            (
+                format!("{web}health = \"/\\r\\nHost: x\""),
+                "`process.web.health` holds a control character",
+            ),
             (format!("{web}health = {{ path = \"/\", status = 99 }}"), "99 is no HTTP status"),
             (format!("{web}health = {{ status = 200 }}"), "`health` has no path"),
             (format!("{web}health = 1"), "`process.web.health` wants a text, not a number"),

@@ -85,8 +85,8 @@ impl<'a> Table<'a> {
     pub(super) fn string(&self, key: &str) -> Result<Option<At<&'a str>>> {
         let Some(At { value, span }) = self.get(key) else { return Ok(None) };
         let text = value.as_str().ok_or_else(|| self.is_no(key, &span, value, "a text"))?;
-        if text.contains('\0') {
-            let why = format!("`{}` holds a zero byte", self.named(key));
+        if text.contains(is_odd) {
+            let why = format!("`{}` holds a control character", self.named(key));
             return Err(self.refused(&span, why));
         }
         Ok(Some(At { value: text, span }))
@@ -118,8 +118,9 @@ impl<'a> Table<'a> {
         let entries = array.iter().map(|entry| {
             let span = entry.span();
             match entry.get_ref().as_str() {
-                Some(text) if text.contains('\0') => {
-                    Err(self.refused(&span, format!("`{}` holds a zero byte", self.named(key))))
+                Some(text) if text.contains(is_odd) => {
+                    let why = format!("`{}` holds a control character", self.named(key));
+                    Err(self.refused(&span, why))
                 }
                 Some(value) => Ok(At { value, span }),
                 None => Err(self.is_no(key, &span, entry.get_ref(), "a list of texts")),
@@ -203,4 +204,9 @@ pub(in crate::projects) fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { c.escape_debug().collect() } else { String::from(c) };
     let short: String = text.chars().take(LONGEST).map(clean).collect();
     if text.chars().nth(LONGEST).is_some() { format!("{short}…") } else { short }
+}
+
+/// What no text needs, and some of the files that are made of it take for the end of a line.
+fn is_odd(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
 }
