@@ -268,6 +268,7 @@ fn a_full_rollback_killed_anywhere_is_done_or_undone() {
 #[test]
 fn a_deploy_with_a_migration_killed_anywhere_keeps_what_it_should() {
     let (shop, _, two) = Shop::open();
+    shop.vps.sh("sed -i 's/^#keep.*/keep = 99/' /etc/hostkit/hostkit.toml").succeeds();
     shop.tree("three", "ALTER TABLE goods ADD COLUMN IF NOT EXISTS price int");
     let line = "deploy my-shop --source /root/three --no-watch --quiet";
     let mut points = 0;
@@ -417,4 +418,33 @@ fn the_environment_has_a_history() {
     vps.hostkit_fault("fail@4", "env set my-shop D=7").fails_with(1);
     vps.hostkit("env get my-shop D").fails_with(3);
     assert_eq!(count(&vps), states);
+}
+
+#[test]
+fn a_server_that_restarts_in_the_middle_is_waited_for() {
+    let (shop, _, _) = Shop::open();
+    let pause = "CREATE OR REPLACE FUNCTION slow() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 FROM pg_sleep(4)'; \
+                 CREATE TABLE waits (v int DEFAULT 1 CHECK (v = slow())); INSERT INTO waits VALUES (1)";
+    shop.sql(pause);
+    let id = shop.vps.hostkit("checkpoint create my-shop --quiet").succeeds();
+    // The dump's own check makes the restoration slow, and the server goes away meanwhile.
+    let line = format!("hostkit checkpoint restore my-shop {} --yes", id.trim());
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let restore = shop
+        .vps
+        .command(&words)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    shop.vps.wait_until("it is at it", |vps| vps.sh("pgrep -x pg_restore").code == 0);
+    shop.vps.sh("systemctl restart postgresql@15-main").succeeds();
+    let out = restore.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    // It is undone, with no help.
+    assert_eq!(shop.databases(), "my_shop_db");
+    assert_eq!(shop.rows(), NEW);
+    shop.vps.hostkit("doctor").succeeds();
 }

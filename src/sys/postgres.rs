@@ -21,6 +21,9 @@ use crate::{
     secret::Secret,
 };
 
+/// A restart of the server takes no longer.
+const RESTART: Duration = Duration::from_secs(30);
+
 const SOCKET: &str = "/run/postgresql/.s.PGSQL.5432";
 
 /// Membership marks hostkit's roles, for the rules of `pg_hba.conf`. It grants nothing.
@@ -136,13 +139,36 @@ impl Host {
             .map_err(|e| Error::failed(format!("could not {what}")).caused_by(said(&e)))
     }
 
+    /// Whether the server went away, rather than that it did not like what it was asked.
+    fn has_lost_postgres(&self) -> bool {
+        std::thread::sleep(Duration::from_millis(10));
+        let mut held = held(&self.postgres);
+        let is_lost = held.as_ref().is_none_or(|session| session.client.is_closed());
+        if is_lost {
+            *held = None;
+        }
+        is_lost
+    }
+
     /// Runs statements that change something.
     pub fn sql(&self, what: &str, statements: &str) -> Result<()> {
         self.effect(what, || self.with_postgres(what, async |c| c.batch_execute(statements).await))
     }
 
     pub fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        self.with_postgres("ask PostgreSQL", async |client| client.query(sql, params).await)
+        let known = held(&self.postgres).is_some();
+        let asked =
+            || self.with_postgres("ask PostgreSQL", async |client| client.query(sql, params).await);
+        let start = Instant::now();
+        loop {
+            let answer = asked();
+            // Who talked to it a moment ago, and has perhaps to undo that, waits until it is back.
+            let is_lost = answer.is_err() && known && self.has_lost_postgres();
+            if !is_lost || start.elapsed() > RESTART {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Runs statements in another database than the server's own.
