@@ -13,7 +13,19 @@ const LONGEST_VALUE: usize = 32 * 1024;
 const LONGEST_FILE: usize = 4 * LONGEST_VALUE;
 
 /// Keys that would let a value take over the process instead of configuring it.
-const DANGEROUS: &[&str] = &["BASH_ENV", "ENV", "GCONV_PATH", "IFS"];
+const DANGEROUS: &[&str] = &[
+    "BASH_ENV",
+    "ENV",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "IFS",
+    "LOCPATH",
+    "MALLOC_TRACE",
+    "NLSPATH",
+];
+
+/// The same for every key that begins so: of the program loader.
+const DANGEROUS_PREFIXES: &[&str] = &["LD_"];
 
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct EnvFile {
@@ -115,7 +127,7 @@ pub fn check_key(key: &str) -> Result<()> {
     if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') || key.len() > 128 {
         return Err(refused("a key has letters, digits and _, and starts with no digit".into()));
     }
-    if key.starts_with("LD_") || DANGEROUS.contains(&key) {
+    if DANGEROUS_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) || DANGEROUS.contains(&key) {
         return Err(refused("it would change which code the process runs".into()));
     }
     Ok(())
@@ -315,6 +327,8 @@ mod tests {
             ("A=1\n\nword", "line 3: `word` has no `=`"),
             ("1A=1", "line 1: `1A` can't be set"),
             ("LD_PRELOAD=/x", "line 1: `LD_PRELOAD` can't be set"),
+            ("LOCPATH=/x", "line 1: `LOCPATH` can't be set"),
+            ("MALLOC_TRACE=/x", "line 1: `MALLOC_TRACE` can't be set"),
         ] {
             let error = EnvFile::parse(text).err().unwrap();
             assert!(error.cause.as_ref().unwrap().starts_with(cause), "{text}: {error}");

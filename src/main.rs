@@ -17,7 +17,12 @@ fn main() -> ExitCode {
         );
         std::process::exit(1);
     }));
-    let argv = std::env::args_os().collect();
+    let argv: Vec<_> = std::env::args_os().collect();
+    // Runs as root in an environment of a project's: before anything that would read one, and
+    // while there is one thread, which alone may change its view of the disk.
+    if argv.get(1).is_some_and(|verb| verb == "door") {
+        return commands::door::run(&argv[2..]);
+    }
     let started = inherit::reset().and_then(|started_in| signals::listen().map(|()| started_in));
     match started {
         Ok(started_in) => commands::run(argv, started_in),

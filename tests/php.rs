@@ -272,9 +272,7 @@ fn nobody_else_reaches_a_pool_and_nothing_of_it_stays() {
     let drop_in = "/etc/systemd/system/hostkit-shop.service.d/late.conf";
     let late = format!(
         "[Service]\nExecStartPost=\nExecStartPost=/usr/bin/ln -sfn {stock} /run/hostkit-shop/php.sock\n\
-         ExecStartPost=+/usr/bin/nsenter -t 1 -m /usr/bin/mv -fT /run/hostkit-shop/php.sock /run/hostkit.sockets/.shop\n\
-         ExecStartPost=+/usr/bin/test -S /run/hostkit.sockets/.shop -a ! -L /run/hostkit.sockets/.shop\n\
-         ExecStartPost=+/usr/bin/nsenter -t 1 -m /usr/bin/mv -fT /run/hostkit.sockets/.shop /run/hostkit.sockets/shop.sock\n"
+         ExecStartPost=+/usr/bin/hostkit door open shop\n"
     );
     let unit = shop.vps.read("/etc/systemd/system/hostkit-shop.service");
     for line in late.lines().skip(3) {
@@ -306,4 +304,64 @@ fn nobody_else_reaches_a_pool_and_nothing_of_it_stays() {
     shop.vps.hostkit("project delete shop --yes --no-backup").succeeds();
     assert_eq!(shop.vps.sh("ls -A /run/hostkit.sockets; ls /run | grep hostkit-shop").stdout, "");
     before.assert_same(&look(), "two projects in PHP, and their end");
+}
+
+/// A catalogue of messages in which `mv` says something else.
+fn catalogue() -> Vec<u8> {
+    let texts =
+        ["", "cannot stat %s", "Content-Type: text/plain; charset=UTF-8\n", "TAKEN OVER %s"];
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut at = 28 + 8 * 4;
+    let words = [0x9504_12de_u32, 0, 2, 28, 28 + 16, 0, 0];
+    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    for text in texts {
+        let length = u32::try_from(text.len()).unwrap();
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(u32::to_le_bytes(at));
+        at += length + 1;
+    }
+    bytes.extend(texts.iter().flat_map(|text| text.bytes().chain([0])));
+    bytes
+}
+
+#[test]
+fn nobody_speaks_through_roots_part_of_a_pool() {
+    let shop = Shop::open();
+    shop.tree("one", "", &[]);
+    shop.deploy("one");
+    for key in ["LOCPATH", "NLSPATH", "GLIBC_TUNABLES", "GCONV_PATH", "MALLOC_TRACE", "LD_DEBUG"] {
+        shop.vps.hostkit(&format!("env set shop {key}=/home/shop/shared")).fails_with(2);
+    }
+    let put = "mkdir -p ~shop/shared/LC_MESSAGES && cat > ~shop/shared/LC_MESSAGES/coreutils.mo";
+    shop.vps.run(&["bash", "-c", put], &catalogue()).succeeds();
+    let language = "LC_ALL=C.UTF-8 LANGUAGE=../../../home/shop/shared";
+    let control = shop.vps.sh(&format!("env {language} mv -fT /missing /tmp/x"));
+    assert!(control.stderr.contains("TAKEN OVER"), "the catalogue is one: {control}");
+    // Its own pool listens elsewhere, then, and root looks where it always does.
+    shop.vps.hostkit("env set shop RUNTIME_DIRECTORY=/home/shop/shared --restart").fails_with(1);
+    assert_eq!(shop.get("/"), "200 one one");
+    shop.vps
+        .hostkit(&format!("env set shop {language} PATH=/home/shop/shared --restart"))
+        .succeeds();
+    assert_eq!(shop.get("/"), "200 one one");
+
+    // Also where somebody wrote into the file what hostkit would not, and root's part has
+    // something to say, because the socket is gone when its time has come.
+    shop.vps.sh("printf 'LD_DEBUG=libs\nLOCPATH=/home/shop/shared\n' >> ~shop/.env").succeeds();
+    let restart = "systemctl daemon-reload; systemctl restart hostkit-shop";
+    shop.vps.sh(restart).succeeds();
+    assert_eq!(shop.get("/"), "200 one one");
+    let drop_in = "/etc/systemd/system/hostkit-shop.service.d/gone.conf";
+    let gone = "[Service]\nExecStartPost=\nExecStartPost=/usr/bin/unlink /run/hostkit-shop/php.sock\n\
+                ExecStartPost=+/usr/bin/hostkit door open shop\n";
+    shop.vps.write(drop_in, gone);
+    assert_ne!(shop.vps.sh(restart).code, 0);
+    let said = shop.vps.read("/var/log/projects/shop/error.log");
+    assert!(said.contains("hostkit: could not open the door of `shop`: no such file"), "{said}");
+    assert!(!said.contains("TAKEN OVER") && !said.contains("calling init"), "{said}");
+    // Nothing of root's is run in there but hostkit.
+    let unit = shop.vps.read("/etc/systemd/system/hostkit-shop.service");
+    let as_root = unit.lines().filter(|line| line.starts_with("Exec") && line.contains("=+"));
+    assert!(as_root.clone().count() == 2);
+    assert!(as_root.clone().all(|line| line.contains("=+/usr/bin/hostkit door ")), "{unit}");
 }

@@ -10,6 +10,7 @@ pub mod context;
 pub mod create;
 pub mod deploy;
 pub mod doctor;
+pub mod door;
 pub mod drift;
 pub mod env;
 pub mod events;

@@ -146,7 +146,7 @@ mod tests {
         for line in [
             "Type=notify",
             "RuntimeDirectory=hostkit-my-shop-next",
-            "ExecStartPost=+/usr/bin/nsenter -t 1 -m /usr/bin/mv -fT /run/hostkit.sockets/.my-shop-next /run/hostkit.sockets/my-shop-next.sock",
+            "ExecStartPost=+/usr/bin/hostkit door open my-shop-next",
         ] {
             assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
         }

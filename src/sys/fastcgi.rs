@@ -1,15 +1,16 @@
 //! One request to php-fpm's socket, as the web server would send it.
 
 use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::http::{Answer, LONGEST};
+use super::{
+    exchange::{Deadline, connect, exchange},
+    http::Answer,
+};
 use crate::{
-    error::{Context, Error, Result},
+    error::{Error, Result},
     names::Domain,
 };
 
@@ -27,12 +28,9 @@ pub fn ask(
     limit: Duration,
 ) -> Result<Answer> {
     let failed = || format!("php-fpm does not answer `GET {path}`");
-    let mut stream = UnixStream::connect(socket).context(failed)?;
-    stream.set_read_timeout(Some(limit)).context(failed)?;
-    stream.set_write_timeout(Some(limit)).context(failed)?;
-    stream.write_all(&request(pages, domain, path)).context(failed)?;
-    let mut bytes = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut bytes).context(failed)?;
+    let deadline = Deadline::after(limit);
+    let mut stream = connect(socket, &deadline, failed)?;
+    let bytes = exchange(&mut stream, &request(pages, domain, path), &deadline, failed)?;
     let text = String::from_utf8_lossy(&output(&bytes)).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     if head.is_empty() {

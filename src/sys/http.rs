@@ -1,18 +1,15 @@
 //! One plain request to a port of this machine: its own web server, or an app that has to be up.
 
 use std::{
-    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
+use super::exchange::{Deadline, exchange};
 use crate::{
     error::{Context, Error, Result},
     names::Domain,
 };
-
-/// An answer is read up to here.
-pub(super) const LONGEST: u64 = 64 << 10;
 
 pub struct Answer {
     pub status: u16,
@@ -45,15 +42,12 @@ pub fn ask(port: u16, domain: &Domain, path: &str, limit: Duration) -> Result<An
         port => format!("port {port} does not answer `GET {path}`"),
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let deadline = Deadline::after(limit);
     let mut stream = TcpStream::connect_timeout(&address, limit).context(failed)?;
-    stream.set_read_timeout(Some(limit)).context(failed)?;
-    stream.set_write_timeout(Some(limit)).context(failed)?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {domain}\r\nUser-Agent: hostkit\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).context(failed)?;
-    let mut bytes = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut bytes).context(failed)?;
+    let bytes = exchange(&mut stream, request.as_bytes(), &deadline, failed)?;
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -2,6 +2,7 @@
 
 mod cmd;
 pub mod databases;
+mod exchange;
 pub mod fastcgi;
 mod faults;
 mod fs;
