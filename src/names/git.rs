@@ -183,7 +183,7 @@ fn authority_host(authority: &str, transport: Transport) -> Result<String> {
 
 fn is_word(text: &str, more: &str) -> bool {
     !text.is_empty()
-        && !text.starts_with('-')
+        && !text.starts_with(['-', '.'])
         && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
 }
 
@@ -239,7 +239,7 @@ fn check_ref(text: &str, what: &str) -> Result<()> {
     };
     let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c);
     let is_right = text.len() <= 200
-        && !text.starts_with('-')
+        && !text.starts_with(['-', '.'])
         && !text.ends_with('.')
         && !text.contains("..")
         && !text.contains("@{")
@@ -298,6 +298,7 @@ mod tests {
             "shop.git",
             "ftp://forge.example/shop.git",
             "HTTPS://forge.example/shop.git",
+            ".@forge.example:shop.git",
             "https://user@forge.example/shop.git",
             "https://user:token@forge.example/shop.git",
             "ssh://git:secret@forge.example/shop.git",
