@@ -630,7 +630,8 @@ fn who_does_not_wait_is_told_who_holds_it() {
         let start = Instant::now();
         let told = vps.hostkit(&format!("{line} --no-wait")).fails_with(7);
         assert!(told.contains("`hostkit deploy shop (pid "), "{line}: {told}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{line}");
+        // Who waits does so for a minute.
+        assert!(start.elapsed() < Duration::from_secs(30), "{line}");
     }
     // What changes nothing of it waits for nobody.
     vps.hostkit("exec shop --no-wait -- true").succeeds();

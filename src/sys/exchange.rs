@@ -151,8 +151,7 @@ mod tests {
         let start = Instant::now();
         let error = ask(&Deadline::after(LIMIT)).err().unwrap();
         assert!(error.cause.unwrap().contains("it took too long"));
-        let took = start.elapsed();
-        assert!(took >= LIMIT && took < LIMIT * 3, "{took:?}");
+        assert!(start.elapsed() >= LIMIT);
     }
 
     #[test]
