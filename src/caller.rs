@@ -126,7 +126,6 @@ pub const TABLE: &[(&str, Access)] = &[
     ("ssh list-keys", Access::Operators),
     ("ssh remove-key", Access::Operators),
     ("status", Access::Project),
-    ("take-over", Access::Anybody),
     ("unpack", Access::Anybody),
     ("worker add", Access::Operators),
     ("worker list", Access::Project),

@@ -136,8 +136,6 @@ pub enum Command {
     Ssh(ssh::Command),
     Status(status::Args),
     #[command(hide = true)]
-    TakeOver(deploy::take_over::Args),
-    #[command(hide = true)]
     Unpack(deploy::unpack::Args),
     #[command(subcommand)]
     Worker(process::worker::Command),
@@ -179,7 +177,6 @@ impl Command {
             Self::Service(command) => command.subject(),
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
-            Self::TakeOver(_) => ("take-over", None),
             Self::Unpack(_) => ("unpack", None),
             Self::Worker(command) => command.subject(),
         }
@@ -269,7 +266,7 @@ fn with_name(argv: &[OsString], name: &ProjectName) -> Option<Cli> {
 }
 
 /// Parts of other commands, which need no right because they run without any.
-const FOR_UNITS: [&str; 5] = ["git answer", "git fetch", "inside", "take-over", "unpack"];
+const FOR_UNITS: [&str; 4] = ["git answer", "git fetch", "inside", "unpack"];
 
 fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<ExitCode> {
     let (command, project) = cli.command.subject();
@@ -372,7 +369,6 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Service(command) => command.run(cx)?,
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
-        Command::TakeOver(args) => deploy::take_over::run(args, &cx.started_in)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
         Command::Worker(command) => command.run(cx)?,
     }

@@ -52,7 +52,11 @@ impl<'a> Door<'a> {
     /// Lets the web server start no new connection, or lets it again. Those that there are go on.
     pub(super) fn drain(&self, host: &Host, on: bool) -> Result<()> {
         let Self::Port(port) = self else { return self.hide(host, on) };
-        if on || host.has_wall()? { host.drain(*port, on) } else { Ok(()) }
+        match host.drain(*port, on) {
+            // Where the wall is gone, nothing is kept away.
+            Err(_) if !on && !host.has_wall()? => Ok(()),
+            done => done,
+        }
     }
 
     /// A socket under another name is not found. One that was started since is there by itself.

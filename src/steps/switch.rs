@@ -56,8 +56,9 @@ impl Target {
 /// How long what has no port is watched: long enough for what can't work to fail.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A request that was refused by the main process may take so long until it comes to the standby.
-const ON_THE_WAY: Duration = Duration::from_millis(250);
+/// A request that the main process refused may take so long until it comes to the standby. Who is
+/// later still is sent on to the main process by the web server, which then takes it.
+const ON_THE_WAY: Duration = Duration::from_millis(40);
 
 impl Switch {
     /// Moves on to the new release.

@@ -12,6 +12,7 @@ pub mod https;
 pub mod inherit;
 pub mod journald;
 pub mod lock;
+pub mod links;
 pub mod net;
 pub mod nginx;
 pub mod patience;

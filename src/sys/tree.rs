@@ -130,7 +130,11 @@ fn freeze(dir: &OwnedFd, owner: Owner, depth: usize, counted: &mut Counted) -> s
             }
             FileType::RegularFile => {
                 let mode = if stat.st_mode & 0o100 == 0 { 0o640 } else { 0o750 };
-                freeze_file(dir, &name, &stat, owner, mode)?;
+                // What was taken over from a release is final already, and keeps its names.
+                let is_final = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777);
+                if is_final != (owner.uid, owner.gid, mode) {
+                    freeze_file(dir, &name, &stat, owner, mode)?;
+                }
                 counted.files += 1;
                 counted.bytes += u64::try_from(stat.st_size).unwrap_or(0);
             }

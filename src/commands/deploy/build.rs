@@ -1,7 +1,9 @@
 //! The commands of a build, each in a unit of its own.
 
+use std::path::Path;
+
 use super::{
-    stage::{HOSTKIT, Stage, Unit},
+    stage::{Stage, Unit},
     tools,
 };
 use crate::{
@@ -10,7 +12,11 @@ use crate::{
     projects::{Phase, Recipe},
     registry::Live,
     release::Process,
+    sys::{Owner, links::Copied},
 };
+
+/// Where Python's packages are installed, in each release.
+const INSTALLED: &str = "venv";
 
 impl Stage<'_> {
     /// Runs the steps of a build; says how many there were.
@@ -43,30 +49,35 @@ impl Stage<'_> {
         Ok(count)
     }
 
-    /// Copies what the live release has installed, where this one would install the same. If that
-    /// can't be done it is installed.
+    /// Takes over what the live release has installed, where this one would install the same.
     fn take_over(&mut self, cx: &Context, recipe: &Recipe) -> Result<bool> {
         let same = |live: &&Live| {
             live.spec.installs.is_some() && live.spec.installs == recipe.spec.installs
         };
         let Some(live) = self.project.live.as_ref().filter(same) else { return Ok(false) };
         let from = self.name().home().join("releases").join(live.id.as_str());
-        if cx.host.meta(&from.join(".complete"))?.is_none() {
+        let has = |name: &str| -> Result<bool> { Ok(cx.host.meta(&from.join(name))?.is_some()) };
+        if !has(".complete")? || !has(INSTALLED)? || self.holds(cx, INSTALLED)? {
             return Ok(false);
         }
-        let command = [HOSTKIT.to_owned(), "take-over".into(), from.display().to_string()];
-        let taken = self.phase(cx, "dependencies", |stage| {
-            stage.run(cx, &of_build(recipe, &command))?;
-            Ok(((), format!("as in {}", live.id)))
-        });
-        match taken {
-            Ok(()) => Ok(true),
-            Err(error) if error.code == "build_failed" => {
-                cx.ui.note(format!("what {} has installed can't be taken over", live.id));
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        self.phase(cx, "dependencies", |stage| {
+            stage.link_installed(cx, &from)?;
+            Ok((true, format!("as in {}", live.id)))
+        })
+    }
+
+    /// Where nobody else reaches it until it is whole: whoever unpacked may still hold a handle of
+    /// the release to be.
+    fn link_installed(&self, cx: &Context, from: &Path) -> Result<()> {
+        let here = self.dir().with_extension(INSTALLED);
+        let release = self.release_dir();
+        let copied = Copied {
+            owner: Owner::new(self.project.uid, self.project.uid),
+            places: (&from.to_string_lossy(), &release.to_string_lossy()),
+            named_in: &["bin", INSTALLED],
+        };
+        cx.host.link_tree(&from.join(INSTALLED), &here, &copied)?;
+        cx.host.rename(&here, &self.dir().join(INSTALLED))
     }
 
     /// Runs what has to run once before requests move: migrations, and steps of the manifest's.

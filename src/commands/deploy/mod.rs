@@ -9,7 +9,6 @@ pub mod rollback;
 pub mod source;
 pub mod stage;
 pub mod switch;
-pub mod take_over;
 pub mod tools;
 pub mod unpack;
 

@@ -27,7 +27,7 @@ use crate::{
 /// Logs of builds, and uploads until they are unpacked. Root alone may look.
 pub const DEPLOYS: &str = "/var/lib/hostkit/deploys";
 
-pub(super) const HOSTKIT: &str = "/usr/bin/hostkit";
+const HOSTKIT: &str = "/usr/bin/hostkit";
 
 /// A release on its way.
 pub struct Stage<'a> {
@@ -90,7 +90,7 @@ impl<'a> Stage<'a> {
         &self.project.name
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         staging(self.name()).join(self.id.as_str())
     }
 
