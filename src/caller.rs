@@ -50,6 +50,7 @@ pub enum Access {
 
 /// Every command has its row. A command without one is nobody's.
 pub const TABLE: &[(&str, Access)] = &[
+    ("app-gate", Access::Operators),
     ("autopause", Access::Operators),
     ("capabilities", Access::Anybody),
     ("checkpoint cleanup", Access::Operators),
@@ -98,6 +99,8 @@ pub const TABLE: &[(&str, Access)] = &[
     ("operator list", Access::Operators),
     ("operator revoke", Access::Operators),
     ("operator setup", Access::Operators),
+    ("permissions grant", Access::Operators),
+    ("permissions revoke", Access::Operators),
     ("permissions show", Access::Project),
     ("permissions verify", Access::Operators),
     ("plan", Access::Operators),

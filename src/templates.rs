@@ -24,6 +24,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("redis/hostkit.conf", include_str!("../templates/redis/hostkit.conf")),
     ("sudoers/operators", include_str!("../templates/sudoers/operators")),
     ("sudoers/project", include_str!("../templates/sudoers/project")),
+    ("systemd/app.service", include_str!("../templates/systemd/app.service")),
+    ("systemd/app.socket", include_str!("../templates/systemd/app.socket")),
     ("systemd/build.service", include_str!("../templates/systemd/build.service")),
     ("systemd/git.service", include_str!("../templates/systemd/git.service")),
     ("systemd/exec.service", include_str!("../templates/systemd/exec.service")),

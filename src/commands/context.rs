@@ -34,6 +34,8 @@ pub struct Context {
     pub wait: Duration,
     /// Where the caller stood: what a relative path is relative to.
     pub started_in: PathBuf,
+    /// The process of a project's that asks, and for what, where it is one.
+    pub(super) app: Option<(u32, Vec<String>)>,
     pub(super) registry: Option<Registry>,
 }
 

@@ -199,6 +199,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         ci_keys: Vec::new(),
         own: Vec::new(),
         off: Vec::new(),
+        grants: Vec::new(),
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,

@@ -89,7 +89,7 @@ fn read(name: &ProjectName, input: &mut impl BufRead) -> Result<Cli> {
 }
 
 /// The command, with the project's name put in where it was left out.
-fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
+pub(super) fn parse(name: &ProjectName, words: &[String]) -> Result<Cli> {
     let argv: Vec<OsString> =
         std::iter::once("hostkit".into()).chain(words.iter().map(OsString::from)).collect();
     let parsed = Cli::try_parse_from(&argv);

@@ -36,7 +36,10 @@ pub fn confirm(cx: &super::Context) -> Result<()> {
     if cx.caller == Caller::Root {
         return Ok(());
     }
-    let uid = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+    let uid = match &cx.app {
+        Some((uid, words)) => app_is_granted(&cx.caller, words).then_some(*uid),
+        None => std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()),
+    };
     if by_sudo(&cx.host, uid.unwrap_or(u32::MAX))? == cx.caller {
         return Ok(());
     }
@@ -45,6 +48,14 @@ pub fn confirm(cx: &super::Context) -> Result<()> {
         "forbidden",
         "your rights have changed meanwhile",
     ))
+}
+
+/// Whether the processes of a project may still ask for that.
+fn app_is_granted(caller: &Caller, words: &[String]) -> bool {
+    let Caller::Project { name } = caller else { return false };
+    Registry::open(Path::new(registry::PATH))
+        .and_then(|registry| registry.project(name))
+        .is_ok_and(|project| crate::projects::is_granted(&project, words))
 }
 
 fn by_sudo(host: &Host, uid: u32) -> Result<Caller> {

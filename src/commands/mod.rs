@@ -1,5 +1,6 @@
 //! What a person typed: one file a verb.
 
+pub mod app;
 pub mod backup;
 pub mod capabilities;
 pub mod checkpoint;
@@ -91,6 +92,8 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    #[command(hide = true)]
+    AppGate(app::GateArgs),
     Autopause(deploy::limits::AutopauseArgs),
     Capabilities(capabilities::Args),
     #[command(subcommand)]
@@ -145,6 +148,7 @@ impl Command {
     /// The command's name in the table of rights, and the project that it concerns.
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
+            Self::AppGate(args) => ("app-gate", Some(&args.name)),
             Self::Autopause(args) => ("autopause", Some(&args.name)),
             Self::Capabilities(_) => ("capabilities", None),
             Self::Checkpoint(command) => command.subject(),
@@ -297,6 +301,7 @@ fn carry_out(cli: &Cli, argv: Vec<OsString>, started_in: PathBuf) -> Result<Exit
         ui: Ui::start(cli.voice()),
         wait: cli.wait(Wait(Duration::from_mins(1))),
         started_in,
+        app: None,
         registry: None,
     };
     let done = configure(cli, &mut cx, needs_host).and_then(|()| dispatch(&cli.command, &mut cx));
@@ -337,6 +342,7 @@ fn admit(cli: &Cli, cx: &Context, gate: &ProjectName) -> Result<()> {
 fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
     let verdict = |holds: bool| if holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
     match command {
+        Command::AppGate(args) => return app::answer(args, cx),
         Command::Autopause(args) => deploy::limits::autopause(args, cx)?,
         Command::Capabilities(args) => capabilities::run(args, cx)?,
         Command::Checkpoint(command) => command.run(cx)?,

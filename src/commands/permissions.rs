@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, app};
 use crate::{
     caller::{Access, TABLE},
     error::Result,
@@ -17,6 +17,8 @@ use crate::{
 /// Show who may do what on a project, and prove it
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    Grant(app::GrantArgs),
+    Revoke(app::RevokeArgs),
     Show(ShowArgs),
     Verify(VerifyArgs),
 }
@@ -53,6 +55,8 @@ struct Rights {
     sudo: Vec<String>,
     /// What the gate takes, each for this project alone.
     gate: Vec<&'static str>,
+    /// What its own processes may ask for.
+    app: Vec<String>,
     keys: Vec<Key>,
 }
 
@@ -88,6 +92,8 @@ struct Check {
 impl Command {
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
+            Self::Grant(args) => ("permissions grant", Some(&args.name)),
+            Self::Revoke(args) => ("permissions revoke", Some(&args.name)),
             Self::Show(args) => ("permissions show", Some(&args.name)),
             Self::Verify(args) => ("permissions verify", Some(&args.name)),
         }
@@ -96,6 +102,8 @@ impl Command {
     /// Whether all holds.
     pub fn run(&self, cx: &mut Context) -> Result<bool> {
         match self {
+            Self::Grant(args) => app::grant(args, cx).map(|()| true),
+            Self::Revoke(args) => app::revoke(args, cx).map(|()| true),
             Self::Show(args) => show(args, cx).map(|()| true),
             Self::Verify(args) => verify(args, cx),
         }
@@ -124,6 +132,7 @@ fn show(args: &ShowArgs, cx: &mut Context) -> Result<()> {
         operators: Operators { group, members },
         sudo: projects::USER_COMMANDS.iter().map(|verb| format!("hostkit {verb} {name}")).collect(),
         gate: open.map(|(verb, _)| *verb).collect(),
+        app: project.grants.clone(),
         keys: login.chain(ci).collect(),
     };
     let text = render(&rights, Paint::of(&std::io::stdout()));
@@ -132,19 +141,21 @@ fn show(args: &ShowArgs, cx: &mut Context) -> Result<()> {
 }
 
 fn render(rights: &Rights, paint: Paint) -> String {
-    let Rights { user, operators, sudo, gate, keys, .. } = rights;
+    let Rights { user, operators, sudo, gate, app, keys, .. } = rights;
     let members = match &operators.members[..] {
         [] => "nobody yet".to_owned(),
         members => members.join(", "),
     };
     let mut text = format!(
-        "{}\n  root, and the group {}: {members}\n\n{}\n  {}\n\n{}\n  {}\n\n{}\n",
+        "{}\n  root, and the group {}: {members}\n\n{}\n  {}\n\n{}\n  {}\n\n{}\n  {}\n\n{}\n",
         paint.bold("everything"),
         operators.group,
         paint.bold(&format!("the user {user}, for this project, by `hostkit …`")),
         gate.join(", "),
         paint.bold("and of that by sudo's own rules"),
         sudo.join("\n  "),
+        paint.bold(&format!("the processes of {user}, by their socket")),
+        if app.is_empty() { "nothing".into() } else { app.join("\n  ") },
         paint.bold("keys"),
     );
     for Key { fingerprint, comment, verbs } in keys {

@@ -1,6 +1,7 @@
 //! What hostkit wants: pure functions from what there is and what was asked for to a plan.
 
 mod access;
+mod app_gate;
 mod detect;
 mod env;
 mod exec;
@@ -19,6 +20,7 @@ mod unit;
 use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
+pub use app_gate::{app_socket, grant, grants_plan, is_granted, with_grant};
 pub use detect::{BuildStep, Fpm, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
 pub use env::{ManagedEnv, database_password, passwords};
 pub use exec::{
@@ -120,6 +122,7 @@ pub fn plan(
     maker.postgres(&mut plan);
     maker.unit(&mut plan)?;
     maker.access(&mut plan)?;
+    maker.app_gate(&mut plan)?;
     maker.site(&mut plan)?;
     Ok(plan)
 }
@@ -444,6 +447,7 @@ mod tests {
             ci_keys: Vec::new(),
             own: Vec::new(),
             off: Vec::new(),
+            grants: Vec::new(),
             created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
             deleting: false,

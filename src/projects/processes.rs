@@ -118,7 +118,7 @@ pub fn own_plan(
     Ok(plan)
 }
 
-fn maker(
+pub(super) fn maker(
     project: &Project,
     config: &Config,
     templates: &Templates,

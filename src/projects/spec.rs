@@ -42,6 +42,7 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         ci_keys: Vec::new(),
         own: all("Process").into_iter().map(process).collect::<Result<Vec<Process>>>()?,
         off: all("Off").into_iter().map(str::to_owned).collect(),
+        grants: all("Grant").into_iter().map(str::to_owned).collect(),
         created_by: one("CreatedBy")?.to_owned(),
         created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
         deleting: false,

@@ -101,6 +101,7 @@ pub fn restore_plan(project: &Project, database: Option<Restored>, env: Option<&
 pub(super) fn no_unit(plan: &mut Plan, unit: &str) {
     for path in [
         format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
+        format!("/etc/systemd/system/sockets.target.wants/{unit}"),
         format!("/etc/systemd/system/timers.target.wants/{unit}"),
         format!("/etc/systemd/system/{unit}"),
     ] {

@@ -61,6 +61,7 @@ struct Unit<'a> {
     own_start: Option<String>,
     own: Vec<String>,
     off: &'a [String],
+    grants: &'a [String],
 }
 
 /// One of the units of a project that runs what `spec` says, or its runtime's own command.
@@ -124,6 +125,7 @@ pub(super) fn render(
             own_start,
             own: project.own.iter().filter_map(|own| serde_json::to_string(own).ok()).collect(),
             off: &project.off,
+            grants: &project.grants,
         },
     )
 }

@@ -35,6 +35,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/004-checkpoints.sql")),
     M::up(include_str!("migrations/005-git-sources.sql")),
     M::up(include_str!("migrations/006-processes.sql")),
+    M::up(include_str!("migrations/007-app-grants.sql")),
 ];
 
 pub struct Registry {

@@ -17,6 +17,10 @@ pub(super) fn fill(registry: &Registry, projects: &mut [Project]) -> Result<()> 
         [],
         |row| Ok((column::<ProjectName>(row, 0)?, row.get::<_, String>(1)?)),
     )?;
+    let grants =
+        registry.rows("SELECT project, line FROM app_grants ORDER BY 1, 2", [], |row| {
+            Ok((column::<ProjectName>(row, 0)?, row.get::<_, String>(1)?))
+        })?;
     let place = |projects: &[Project], name: &ProjectName| {
         projects.binary_search_by(|project| project.name.cmp(name))
     };
@@ -28,6 +32,11 @@ pub(super) fn fill(registry: &Registry, projects: &mut [Project]) -> Result<()> 
     for (name, timer) in off {
         if let Ok(i) = place(projects, &name) {
             projects[i].off.push(timer);
+        }
+    }
+    for (name, line) in grants {
+        if let Ok(i) = place(projects, &name) {
+            projects[i].grants.push(line);
         }
     }
     Ok(())
@@ -51,6 +60,9 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     for timer in &project.off {
         tx.execute("INSERT OR IGNORE INTO timers_off VALUES (?1, ?2)", params![name, timer])?;
     }
+    for line in &project.grants {
+        tx.execute("INSERT OR IGNORE INTO app_grants VALUES (?1, ?2)", params![name, line])?;
+    }
     Ok(())
 }
 
@@ -58,6 +70,7 @@ pub(super) fn replace(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resu
     for sql in [
         "DELETE FROM own_processes WHERE project = ?1",
         "DELETE FROM timers_off WHERE project = ?1",
+        "DELETE FROM app_grants WHERE project = ?1",
     ] {
         tx.execute(sql, [project.name.as_str()])?;
     }

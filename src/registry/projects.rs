@@ -32,6 +32,9 @@ pub struct Project {
     pub own: Vec<Process>,
     /// Timers that are switched off, by name.
     pub off: Vec<String>,
+    /// Commands that its own processes may ask for.
+    #[serde(default)]
+    pub grants: Vec<String>,
     /// Its removal has begun and will be completed.
     pub deleting: bool,
     /// What its requests go to, once something is deployed.
@@ -138,6 +141,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         keys: Vec::new(),
         ci_keys: Vec::new(),
         own: Vec::new(),
+        grants: Vec::new(),
         off: Vec::new(),
         live: read_live(row)?,
     })

@@ -58,7 +58,7 @@ impl Step for Standby {
         let (path, variables) = &self.environment;
         take_down(host, &self.unit, path)?;
         if let Some(dir) = path.parent() {
-            host.make_dir(dir, Owner::ROOT, 0o755)?;
+            host.make_dir(dir, Owner::ROOT, 0o700)?;
         }
         host.write(path, variables.as_bytes(), Owner::ROOT, 0o644)?;
         host.write(&self.file(), self.text.as_bytes(), Owner::ROOT, 0o644)?;

@@ -1,11 +1,11 @@
 //! One at a time: kernel locks that end with the process that holds them.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, Permissions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     os::{
         fd::{AsRawFd, RawFd},
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -84,6 +84,11 @@ fn acquire(
     for (dir, mode) in [("/run/hostkit", 0o755), (DIRECTORY, 0o700)] {
         let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
         made.context(failed)?;
+        // What projects' processes may reach lies beside the locks, and our umask is strict.
+        let is = std::fs::metadata(dir).context(failed)?.permissions().mode() & 0o7777;
+        if is != mode {
+            std::fs::set_permissions(dir, Permissions::from_mode(mode)).context(failed)?;
+        }
     }
     let path = Path::new(DIRECTORY).join(name);
     let mut file = OpenOptions::new()

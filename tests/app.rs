@@ -1,0 +1,143 @@
+//! What a project's own processes may ask hostkit for, from inside of their sandbox.
+
+use crate::vps::{BASE_DOMAIN, Ran, Vps};
+
+/// Asks hostkit for whatever a visitor sends, as an app that was taken over would.
+const SERVER: &str = r#"
+import http.server, os, socket
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b"VERSION")
+    def do_POST(self):
+        line = self.rfile.read(int(self.headers["Content-Length"]))
+        path = os.environ.get("SOCKET", "/run/hostkit/apps/shop.sock")
+        said = b""
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(30)
+                s.connect(path)
+                s.sendall(line + b"\n")
+                while part := s.recv(4096):
+                    said += part
+        except OSError as e:
+            said += f"{type(e).__name__}".encode()
+        self.answer(said)
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+const MANIFEST: &str =
+    "[project]\nruntime = \"custom\"\n[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n";
+
+fn deploy(vps: &Vps, name: &str, version: &str) {
+    let server = SERVER.replace("VERSION", version);
+    vps.write(&format!("/root/{version}/server.py"), &server);
+    vps.write(&format!("/root/{version}/hostkit.toml"), MANIFEST);
+    vps.hostkit(&format!("deploy {name} --source /root/{version} --no-watch --quiet")).succeeds();
+}
+
+fn serves(vps: &Vps) -> String {
+    vps.get(&format!("shop.{BASE_DOMAIN}"), "/").map_or(String::new(), |answer| answer.body)
+}
+
+/// What the app of a project gets when it asks for a line.
+fn asks(vps: &Vps, name: &str, line: &str) -> String {
+    vps.write("/root/line", line);
+    let curl =
+        format!("curl -s --max-time 60 --data-binary @/root/line http://{name}.{BASE_DOMAIN}/");
+    vps.sh(&format!("{curl} --resolve {name}.{BASE_DOMAIN}:80:127.0.0.1")).stdout
+}
+
+/// `permissions grant` or `revoke`.
+fn permit(vps: &Vps, verb: &str, line: &str) -> Ran {
+    vps.hostkit_args(&["permissions", verb, "shop", "--app", line])
+}
+
+#[test]
+fn an_app_gets_what_was_granted_to_the_letter() {
+    let vps = Vps::ready();
+    vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+    vps.hostkit("provision wiki --no-db --no-redis --quiet").succeeds();
+    deploy(&vps, "shop", "one");
+    deploy(&vps, "shop", "two");
+    deploy(&vps, "wiki", "three");
+    assert_eq!(asks(&vps, "shop", "status --json"), "FileNotFoundError");
+
+    for refused in
+        ["exec -- id", "deploy --source /root", "env get X", "deploy wiki", "status wiki"]
+    {
+        let told = permit(&vps, "grant", refused).fails_with(2);
+        assert!(told.contains("can't be granted") || told.contains("does not concern"), "{told}");
+    }
+    vps.hostkit("permissions grant shop --app rollback --dry-run").succeeds();
+    assert_eq!(asks(&vps, "shop", "rollback"), "FileNotFoundError");
+    permit(&vps, "grant", "rollback").succeeds();
+    permit(&vps, "grant", "status --json").succeeds();
+    permit(&vps, "grant", "status --json").succeeds();
+    let shown = vps.hostkit("permissions show shop --json").succeeds();
+    assert!(shown.contains(r#""app":["rollback","status --json"]"#), "{shown}");
+    vps.hostkit("drift shop").succeeds();
+    vps.hostkit("permissions verify shop").succeeds();
+
+    let said = asks(&vps, "shop", "status --json");
+    assert!(said.contains(r#""ok":true"#) && said.ends_with("exit 0\n"), "{said}");
+    // Another word, another order, another project, or what a shell would make of it.
+    for line in [
+        "status",
+        "status --json --json",
+        "--json status",
+        "status --json wiki",
+        "status wiki --json",
+        "rollback --full",
+        "rollback; id",
+        "deploy",
+        "hostkit",
+        "",
+        "gate shop",
+        "app-gate shop",
+    ] {
+        let said = asks(&vps, "shop", line);
+        assert!(said.ends_with("exit 5\n") || said.ends_with("exit 2\n"), "{line}: {said}");
+    }
+    let said = asks(&vps, "shop", &"x".repeat(9000));
+    assert!(said.ends_with("exit 2\n") || said.contains("Error"), "{said}");
+    assert_eq!(serves(&vps), "two");
+
+    // Neither a neighbour nor root is a process of the project.
+    vps.hostkit("env set wiki SOCKET=/run/hostkit/apps/shop.sock --restart").succeeds();
+    assert_eq!(asks(&vps, "wiki", "status --json"), "PermissionError");
+    let ask = "python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); \
+               s.connect(\"/run/hostkit/apps/shop.sock\"); s.sendall(b\"rollback\\n\"); print(s.recv(999))'";
+    assert!(vps.sh(ask).succeeds().contains("not granted"));
+    assert_eq!(serves(&vps), "two");
+
+    // The process that asks does not outlive what it asked for, which goes on.
+    asks(&vps, "shop", "rollback");
+    vps.wait_until("the rollback", |vps| serves(vps) == "one");
+    vps.wait_until("its end", |vps| vps.sh("pgrep -f '[h]ostkit app-gate'").stdout.is_empty());
+    let ended = vps.hostkit("deploys shop --json").data();
+    assert_eq!(
+        (&ended[0]["verb"], &ended[0]["outcome"]),
+        (&"rollback".into(), &"done".into()),
+        "{ended}"
+    );
+
+    permit(&vps, "revoke", "rollback").succeeds();
+    assert!(asks(&vps, "shop", "rollback").ends_with("exit 5\n"));
+    permit(&vps, "revoke", "rollback").fails_with(3);
+    permit(&vps, "revoke", "status --json").succeeds();
+    assert_eq!(asks(&vps, "shop", "status --json"), "FileNotFoundError");
+    assert_eq!(vps.sh("ls /etc/systemd/system | grep 'shop.app'; ls /run/hostkit/apps").stdout, "");
+    vps.hostkit("drift shop").succeeds();
+
+    permit(&vps, "grant", "rollback").succeeds();
+    vps.hostkit("project delete shop --yes --no-backup").succeeds();
+    let left = vps.sh("ls /etc/systemd/system /etc/systemd/system/*.wants | grep shop; ls /run/hostkit/apps; systemctl list-units --all --no-legend '*shop*' | grep -v hostkit-shop.slice");
+    assert_eq!(left.stdout, "", "{left}");
+}
