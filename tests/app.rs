@@ -128,6 +128,15 @@ fn an_app_gets_what_was_granted_to_the_letter() {
         "{ended}"
     );
 
+    // Who asks without end is heard no more.
+    let flood = "import socket\nfor _ in range(300):\n s = socket.socket(socket.AF_UNIX)\n try: s.connect('/run/hostkit/apps/shop.sock')\n except OSError: break";
+    vps.write("/srv/flood.py", flood);
+    vps.sh_as("shop", "python3 /srv/flood.py").succeeds();
+    vps.wait_until("the socket closes", |vps| asks(vps, "shop", "rollback") == "FileNotFoundError");
+    let drift = vps.hostkit("drift shop");
+    assert!(drift.stdout.contains("app.socket"), "{drift}");
+    vps.hostkit("repair shop").succeeds();
+
     permit(&vps, "revoke", "rollback").succeeds();
     assert!(asks(&vps, "shop", "rollback").ends_with("exit 5\n"));
     permit(&vps, "revoke", "rollback").fails_with(3);
