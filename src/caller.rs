@@ -94,6 +94,7 @@ pub const TABLE: &[(&str, Access)] = &[
     ("git show", Access::Project),
     ("init", Access::Operators),
     ("inside", Access::Anybody),
+    ("log", Access::Project),
     ("man", Access::Anybody),
     ("operator add-key", Access::Operators),
     ("operator list", Access::Operators),

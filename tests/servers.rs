@@ -20,6 +20,7 @@ mod hostile;
 mod init;
 mod input;
 mod isolation;
+mod logs;
 mod managers;
 mod many;
 mod package;

@@ -22,6 +22,7 @@ pub mod git;
 pub mod identity;
 pub mod init;
 pub mod keys;
+pub mod log;
 pub mod operator;
 pub mod permissions;
 pub mod plan;
@@ -117,6 +118,7 @@ pub enum Command {
     Init(init::Args),
     #[command(hide = true)]
     Inside(exec::InsideArgs),
+    Log(log::Args),
     #[command(hide = true)]
     Man(completions::ManArgs),
     #[command(subcommand)]
@@ -166,6 +168,7 @@ impl Command {
             Self::Git(command) => command.subject(),
             Self::Init(_) => ("init", None),
             Self::Inside(_) => ("inside", None),
+            Self::Log(args) => ("log", Some(&args.name)),
             Self::Man(_) => ("man", None),
             Self::Operator(command) => command.subject(),
             Self::Permissions(command) => command.subject(),
@@ -254,7 +257,7 @@ fn names_a_process(parsed: &Result<Cli, clap::Error>) -> bool {
         let (command, project) = cli.command.subject();
         let group = command.split(' ').next().unwrap_or(command);
         let own = identity::own_project();
-        ["cron", "service", "worker"].contains(&group)
+        ["cron", "log", "service", "worker"].contains(&group)
             && own.is_none_or(|own| project != Some(own.as_str()))
     })
 }
@@ -360,6 +363,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Git(command) => return command.run(cx),
         Command::Init(args) => init::run(args, cx)?,
         Command::Inside(_) => return exec::inside(&cx.started_in),
+        Command::Log(args) => log::run(args, cx)?,
         Command::Man(args) => completions::man(args, &cx.started_in)?,
         Command::Operator(command) => command.run(cx)?,
         Command::Permissions(command) => return command.run(cx).map(verdict),

@@ -62,20 +62,33 @@ pub fn run(
     processes: &[Process],
     how: &Lines,
 ) -> Result<()> {
-    if how.follow && cx.ui.voice.json {
-        return Err(Error::usage("no_json", "what comes later is no JSON document")
-            .hint("leave `--follow` or `--json` out"));
-    }
-    let mut logs = Vec::new();
+    let mut found = Vec::new();
     for process in processes {
         for (stream, path) in paths(name, process) {
             let label = match stream {
                 "" => process.name.clone(),
                 stream => format!("{} {stream}", process.name),
             };
-            logs.push(Log { label, path, at: 0, rest: Vec::new() });
+            found.push((label, path));
         }
     }
+    files(cx, command, name, found, how)
+}
+
+/// As [`run`], of files that are known.
+pub fn files(
+    cx: &Context,
+    command: &str,
+    name: &ProjectName,
+    files: Vec<(String, PathBuf)>,
+    how: &Lines,
+) -> Result<()> {
+    if how.follow && cx.ui.voice.json {
+        return Err(Error::usage("no_json", "what comes later is no JSON document")
+            .hint("leave `--follow` or `--json` out"));
+    }
+    let log = |(label, path)| Log { label, path, at: 0, rest: Vec::new() };
+    let mut logs: Vec<Log> = files.into_iter().map(log).collect();
     let mut shown: Vec<Line> = Vec::new();
     let mut text = String::new();
     let several = logs.len() > 1;

@@ -195,6 +195,22 @@ fn unhealthy(cx: &Context, project: &Project, process: &Process, why: String) ->
         .hint(format!("see more: `hostkit service logs {} {}`", project.name, process.name))
 }
 
+/// Shows what a process said, or all of them.
+pub fn logs(
+    cx: &mut Context,
+    command: &str,
+    name: &ProjectName,
+    process: Option<&str>,
+    how: &follow::Lines,
+) -> Result<()> {
+    let project = cx.registry()?.project(name)?;
+    let processes: Vec<Process> = match process {
+        Some(process) => vec![find(&project, process, "process", |_| true)?.0],
+        None => all(&project).into_iter().map(|(process, _)| process).collect(),
+    };
+    follow::run(cx, command, name, &processes, how)
+}
+
 /// The one way in which an operator's processes change: journaled, and all of it or nothing.
 fn change(cx: &mut Context, before: &Project, after: &Project, verb: &str) -> Result<()> {
     if let Some(live) = &after.live {

@@ -196,12 +196,7 @@ fn at(time: jiff::Timestamp) -> String {
 }
 
 fn logs(args: &LogsArgs, cx: &mut Context) -> Result<()> {
-    let project = cx.registry()?.project(&args.name.parse()?)?;
-    let processes: Vec<Process> = match &args.process {
-        Some(name) => vec![find(&project, name, "process", |_| true)?.0],
-        None => all(&project).into_iter().map(|(process, _)| process).collect(),
-    };
-    follow::run(cx, "service logs", &project.name, &processes, &args.how)
+    super::logs(cx, "service logs", &args.name.parse()?, args.process.as_deref(), &args.how)
 }
 
 fn status(args: &StatusArgs, cx: &mut Context) -> Result<()> {

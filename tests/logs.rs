@@ -1,0 +1,49 @@
+//! What a project said, and what the web server noted of it.
+
+use crate::vps::{BASE_DOMAIN, Vps};
+
+const SERVER: &str = r#"
+import http.server, os
+class Page(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        print("asked", self.path, "\x1b[2J", flush=True)
+http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+const MANIFEST: &str = "[project]\nruntime = \"custom\"\n[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n\
+    [process.queue]\ncommand = \"/bin/sh -c 'echo in the queue; exec sleep 1000'\"\n";
+
+#[test]
+fn a_project_shows_what_it_said_and_what_nginx_noted() {
+    let vps = Vps::ready();
+    vps.write("/root/one/server.py", SERVER);
+    vps.write("/root/one/hostkit.toml", MANIFEST);
+    for name in ["shop", "wiki"] {
+        vps.hostkit(&format!("provision {name} --no-db --no-redis --quiet")).succeeds();
+    }
+    vps.hostkit("deploy shop --source /root/one --no-watch --quiet").succeeds();
+    vps.get(&format!("shop.{BASE_DOMAIN}"), "/mark").unwrap();
+    let log = vps.hostkit("log shop").succeeds();
+    assert!(log.contains("web out    | asked /mark") && log.contains("in the queue"), "{log}");
+    let queue = vps.hostkit("log shop queue -n 1 --json").data();
+    assert_eq!(queue[0]["line"], "in the queue", "{queue}");
+    let nginx = vps.hostkit("log shop --nginx").succeeds();
+    assert!(nginx.contains("nginx access | ") && nginx.contains("GET /mark"), "{nginx}");
+    assert!(!nginx.contains('\u{1b}') && !log.contains('\u{1b}'), "{nginx}");
+
+    // Its own user may, by whichever name, and no neighbour.
+    for line in
+        ["hostkit log --nginx", "hostkit log shop queue", "hostkit log queue", "hostkit log"]
+    {
+        vps.sh_as("shop", line).succeeds();
+    }
+    for line in ["hostkit log shop", "hostkit log shop queue", "hostkit log shop --nginx"] {
+        let ran = vps.sh_as("wiki", line);
+        assert!(ran.code != 0 && ran.stdout.is_empty(), "{line}: {ran}");
+    }
+    vps.hostkit("log nothing --nginx").fails_with(3);
+    vps.hostkit("log shop queue --nginx").fails_with(2);
+    let follow = "timeout 3 hostkit log shop --nginx --follow";
+    let seen = vps.sh(&format!("({follow} & sleep 1; curl -s -o /dev/null -H 'Host: shop.{BASE_DOMAIN}' http://127.0.0.1/later; wait)"));
+    assert!(seen.stdout.contains("GET /later"), "{seen}");
+}
