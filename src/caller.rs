@@ -92,6 +92,7 @@ pub const TABLE: &[(&str, Access)] = &[
     ("git forget", Access::Project),
     ("git key", Access::Project),
     ("git show", Access::Project),
+    ("health", Access::Project),
     ("init", Access::Operators),
     ("inside", Access::Anybody),
     ("log", Access::Project),

@@ -1,4 +1,4 @@
-//! What a project said, and what the web server noted of it.
+//! What a project said, what the web server noted of it, and how the project is.
 
 use crate::vps::{BASE_DOMAIN, Vps};
 
@@ -46,4 +46,60 @@ fn a_project_shows_what_it_said_and_what_nginx_noted() {
     let follow = "timeout 3 hostkit log shop --nginx --follow";
     let seen = vps.sh(&format!("({follow} & sleep 1; curl -s -o /dev/null -H 'Host: shop.{BASE_DOMAIN}' http://127.0.0.1/later; wait)"));
     assert!(seen.stdout.contains("GET /later"), "{seen}");
+}
+
+/// Healthy until a file says otherwise.
+const PATIENT: &str = r#"
+import http.server, os
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        ill = os.path.exists("/home/shop/shared/ill") and self.path == "/health"
+        self.send_response(503 if ill else 200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+#[test]
+fn health_tells_what_is_wrong_with_a_project() {
+    let vps = Vps::ready();
+    vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+    let wrong = |vps: &Vps| -> Vec<String> {
+        let ran = vps.hostkit("health shop --json");
+        assert!(ran.code == 0 || ran.code == 6, "{ran}");
+        let health: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let checks = health["data"]["checks"].as_array().unwrap().clone();
+        let ill = checks.iter().filter(|check| check["healthy"] == false);
+        let found: Vec<String> =
+            ill.map(|check| format!("{}: {}", check["what"], check["said"])).collect();
+        assert_eq!(found.is_empty(), ran.code == 0, "{ran}");
+        found
+    };
+    assert!(wrong(&vps)[0].contains("none yet"));
+    vps.write("/root/one/server.py", PATIENT);
+    vps.write("/root/one/hostkit.toml", MANIFEST);
+    vps.hostkit("deploy shop --source /root/one --no-watch --quiet").succeeds();
+    assert!(wrong(&vps).is_empty());
+    assert!(vps.sh_as("shop", "hostkit health").succeeds().contains("shop is healthy"));
+
+    vps.sh("touch /home/shop/shared/ill").succeeds();
+    let found = wrong(&vps);
+    assert!(found.len() == 1 && found[0].contains("`GET /health` answers 503"), "{found:?}");
+    vps.sh("rm /home/shop/shared/ill; systemctl stop hostkit-shop-queue").succeeds();
+    let found = wrong(&vps);
+    assert!(
+        found.len() == 1 && found[0].contains("queue") && found[0].contains("stopped"),
+        "{found:?}"
+    );
+    vps.sh("systemctl start hostkit-shop-queue; systemctl stop hostkit-shop").succeeds();
+    let found = wrong(&vps).join("; ");
+    assert!(
+        found.contains("web") && found.contains("answers") && found.contains("site"),
+        "{found}"
+    );
+    vps.sh("systemctl start hostkit-shop; systemctl stop nginx").succeeds();
+    vps.wait_until("the app", |vps| wrong(vps).len() == 1);
+    assert!(wrong(&vps)[0].contains("site"));
 }

@@ -19,6 +19,7 @@ pub mod exec;
 pub mod facts;
 pub mod gate;
 pub mod git;
+pub mod health;
 pub mod identity;
 pub mod init;
 pub mod keys;
@@ -115,6 +116,7 @@ pub enum Command {
     Gate(gate::Args),
     #[command(subcommand)]
     Git(git::Command),
+    Health(health::Args),
     Init(init::Args),
     #[command(hide = true)]
     Inside(exec::InsideArgs),
@@ -165,6 +167,7 @@ impl Command {
             Self::Events(args) => ("events", args.name.as_deref()),
             Self::Exec(args) => ("exec", Some(&args.name)),
             Self::Gate(args) => ("gate", Some(&args.name)),
+            Self::Health(args) => ("health", Some(&args.name)),
             Self::Git(command) => command.subject(),
             Self::Init(_) => ("init", None),
             Self::Inside(_) => ("inside", None),
@@ -360,6 +363,10 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Events(args) => events::run(args, cx)?,
         Command::Exec(args) => return exec::run(args, cx),
         Command::Gate(args) => return gate::run(args, cx),
+        Command::Health(args) => {
+            return health::run(args, cx)
+                .map(|is| if is { ExitCode::SUCCESS } else { ExitCode::from(6) });
+        }
         Command::Git(command) => return command.run(cx),
         Command::Init(args) => init::run(args, cx)?,
         Command::Inside(_) => return exec::inside(&cx.started_in),

@@ -34,7 +34,7 @@ pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
 pub use spec::{FoundUnit, read_unit};
-pub use switch::{From, env_plan, release_file, restore_plan, switch_plan, unit_names};
+pub use switch::{From, env_plan, gate, release_file, restore_plan, switch_plan, unit_names};
 use unit::Which;
 pub use unit::{
     BuildUnit, build_unit, check_command, process_unit, split_command, standby_env, timer_unit,

@@ -157,6 +157,12 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
     })
 }
 
+/// How to tell that the web process of the live release answers, if there is one.
+pub fn gate(project: &Project, config: &Config) -> Result<Option<Gate>> {
+    let Some(live) = &project.live else { return Ok(None) };
+    Ok(target(project, live, config)?.gate)
+}
+
 fn target(project: &Project, live: &Live, config: &Config) -> Result<Target> {
     let spec = &live.spec;
     let domains = site::domains(project, config)?;

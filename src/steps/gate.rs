@@ -70,6 +70,14 @@ impl Gate {
         }
     }
 
+    /// Whether it answers now; else what is wrong.
+    pub fn now(&self, unit: &str, port: u16) -> std::result::Result<(), String> {
+        match self.ask(&Door::of(Some(self), unit, port)) {
+            Verdict::Up => Ok(()),
+            Verdict::Not(why) => Err(why),
+        }
+    }
+
     fn ask(&self, door: &Door<'_>) -> Verdict {
         match &self.health {
             Some(health) => self.ask_declared(door, health),

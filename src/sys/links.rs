@@ -62,7 +62,11 @@ impl Copied<'_> {
                 }
                 FileType::Symlink => {
                     let target = rustix::fs::readlinkat(old, &name, Vec::new())?;
-                    rustix::fs::symlinkat(&target, new, &name)?;
+                    let (here, there) = self.places;
+                    match target.to_str().ok().filter(|text| text.contains(here)) {
+                        Some(text) => rustix::fs::symlinkat(text.replace(here, there), new, &name)?,
+                        None => rustix::fs::symlinkat(&target, new, &name)?,
+                    }
                     chown(new, &name, self.owner)?;
                 }
                 FileType::RegularFile => {

@@ -20,7 +20,7 @@ use crate::{
         Cmd,
         systemd::{Unit, Verb},
     },
-    ui::Paint,
+    ui::{Paint, count},
 };
 
 /// How long a process is watched after its start: long enough for what can't work to fail.
@@ -130,6 +130,22 @@ fn show(cx: &Context, project: &Project, process: &Process, from: &'static str) 
         exit_status: unit.exit_status,
         command: process.command.join(" "),
     })
+}
+
+/// The processes of a project that last: each one's name, how it is, and whether that is well.
+pub fn states(cx: &Context, project: &Project) -> Result<Vec<(String, String, bool)>> {
+    let lasting = all(project).into_iter().filter(|(process, _)| process.kind != Kind::Release);
+    lasting
+        .map(|(process, from)| {
+            let shown = show(cx, project, &process, from)?;
+            let is_well = matches!(shown.state.as_str(), "up" | "running" | "waits" | "off");
+            let restarts = match shown.restarts {
+                0 => String::new(),
+                n => format!(", {}", count(n as usize, "restart")),
+            };
+            Ok((process.name, format!("{}{restarts}", shown.state), is_well))
+        })
+        .collect()
 }
 
 fn state(project: &Project, process: &Process, unit: &Unit, waits: bool) -> String {
