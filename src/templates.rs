@@ -146,6 +146,17 @@ mod tests {
     }
 
     #[test]
+    fn no_value_ends_a_line_in_another_way() {
+        let own = || vec![("sudoers/operators".to_owned(), "{{ group | safe }}".to_owned())];
+        for (value, fits) in
+            [("a\tb\nc", true), ("a\rb", false), ("a\0b", false), ("\u{85}", false)]
+        {
+            let text = Templates::new(own()).render("sudoers/operators", &Group { group: value });
+            assert_eq!(text.is_ok(), fits, "{value:?}");
+        }
+    }
+
+    #[test]
     fn a_missing_value_is_an_error_that_names_it() {
         let error =
             Templates::default().render("sudoers/operators", &Other { other: 1 }).unwrap_err();

@@ -1,50 +1,21 @@
 //! Checkpoints and full rollbacks: the data goes back with the release, and no row is ever lost.
 
-use crate::vps::{BASE_DOMAIN, Vps};
+use crate::vps::{Shop, Vps};
 
-const SERVER: &str = r#"
-import http.server, os
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = ("VERSION " + os.environ.get("MODE", "none")).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
-"#;
-
-const MANIFEST: &str = r#"
-[project]
-runtime = "custom"
-[process.web]
-command = "/usr/bin/python3 server.py"
-[process.migrate]
-when = "release"
-command = "/bin/sh migrate.sh"
-"#;
+const MIGRATE: &str = "[process.migrate]\nwhen = \"release\"\ncommand = \"/bin/sh migrate.sh\"\n";
 
 /// The first release makes a table, the second one changes it.
 const FIRST: &str = "CREATE EXTENSION IF NOT EXISTS pgcrypto; CREATE TABLE IF NOT EXISTS goods (id serial PRIMARY KEY, name text); \
                      COMMENT ON TABLE goods IS 'what is sold'";
 const SECOND: &str = "ALTER TABLE goods RENAME COLUMN name TO title";
 
-struct Shop {
-    vps: Vps,
-}
-
 impl Shop {
     /// Two releases, each with a row that was written while it was live.
-    fn open() -> (Self, String, String) {
-        let vps = Vps::ready();
-        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
-        vps.hostkit("provision my-shop --no-redis --quiet").succeeds();
-        let shop = Self { vps };
-        shop.tree("one", FIRST);
-        shop.tree("two", SECOND);
+    fn with_rows() -> (Self, String, String) {
+        let shop = Self::named("my-shop", "--no-redis")
+            .handling("body += ' ' + os.environ.get('MODE', 'none')");
+        shop.migrating("one", FIRST);
+        shop.migrating("two", SECOND);
         shop.vps.hostkit("env set my-shop MODE=first").succeeds();
         let one = shop.deploy("one");
         // What only a superuser can make, and one has made for this project.
@@ -57,23 +28,10 @@ impl Shop {
         (shop, one, two)
     }
 
-    fn tree(&self, name: &str, sql: &str) {
-        let server = SERVER.replace("VERSION", name);
+    fn migrating(&self, name: &str, sql: &str) {
         let migrate = format!("exec psql -v ON_ERROR_STOP=1 -d \"$DATABASE_URL\" -c \"{sql}\"\n");
-        for (path, text) in
-            [("server.py", server.as_str()), ("hostkit.toml", MANIFEST), ("migrate.sh", &migrate)]
-        {
-            self.vps.write(&format!("/root/{name}/{path}"), text);
-        }
-    }
-
-    fn deploy(&self, name: &str) -> String {
-        let line = format!("deploy my-shop --source /root/{name} --no-watch --quiet");
-        self.vps.hostkit(&line).succeeds().trim().to_owned()
-    }
-
-    fn serves(&self) -> String {
-        self.vps.get(&format!("my-shop.{BASE_DOMAIN}"), "/").unwrap().body
+        self.version(name, MIGRATE);
+        self.tree(name, &[("migrate.sh", &migrate)]);
     }
 
     /// As the project's own role, which owns all that is there.
@@ -110,7 +68,7 @@ const NEW: &str = r#"{"id": 1, "title": "apple"} {"id": 2, "title": "pear"}"#;
 
 #[test]
 fn a_full_rollback_takes_the_data_back_and_loses_no_row() {
-    let (shop, one, two) = Shop::open();
+    let (shop, one, two) = Shop::with_rows();
     assert_eq!(shop.rows(), NEW);
     let dry = shop.vps.hostkit("rollback my-shop --full --dry-run").succeeds();
     assert!(dry.contains(&one) && dry.contains("its data would go back to"), "{dry}");
@@ -149,7 +107,7 @@ fn a_full_rollback_takes_the_data_back_and_loses_no_row() {
     assert_eq!(shop.rows(), NEW);
 
     // A third release: back in full twice, each time to what the successor found.
-    shop.tree("three", "DROP TABLE goods");
+    shop.migrating("three", "DROP TABLE goods");
     shop.deploy("three");
     shop.vps.hostkit("rollback my-shop --full --yes").succeeds();
     assert_eq!(shop.rows(), NEW);
@@ -164,7 +122,7 @@ fn a_full_rollback_takes_the_data_back_and_loses_no_row() {
 
 #[test]
 fn a_full_rollback_that_fails_leaves_all_as_it_was() {
-    let (shop, one, two) = Shop::open();
+    let (shop, one, two) = Shop::with_rows();
     let refused = shop.vps.hostkit("rollback my-shop --full").fails_with(2);
     assert!(
         refused.contains("nobody is there to ask") && refused.contains("--full --yes"),
@@ -226,7 +184,7 @@ fn a_full_rollback_that_fails_leaves_all_as_it_was() {
 
 #[test]
 fn a_full_rollback_killed_anywhere_is_done_or_undone() {
-    let (shop, _, two) = Shop::open();
+    let (shop, _, two) = Shop::with_rows();
     let line = "rollback my-shop --full --yes --quiet";
     let mut points = 0;
     let mut finished = false;
@@ -267,9 +225,9 @@ fn a_full_rollback_killed_anywhere_is_done_or_undone() {
 
 #[test]
 fn a_deploy_with_a_migration_killed_anywhere_keeps_what_it_should() {
-    let (shop, _, two) = Shop::open();
+    let (shop, _, two) = Shop::with_rows();
     shop.vps.sh("sed -i 's/^#keep.*/keep = 99/' /etc/hostkit/hostkit.toml").succeeds();
-    shop.tree("three", "ALTER TABLE goods ADD COLUMN IF NOT EXISTS price int");
+    shop.migrating("three", "ALTER TABLE goods ADD COLUMN IF NOT EXISTS price int");
     let line = "deploy my-shop --source /root/three --no-watch --quiet";
     let mut points = 0;
     for n in (0..).step_by(3) {
@@ -306,7 +264,7 @@ fn a_deploy_with_a_migration_killed_anywhere_keeps_what_it_should() {
 
 #[test]
 fn checkpoints_are_taken_listed_and_pruned() {
-    let (shop, one, two) = Shop::open();
+    let (shop, one, two) = Shop::with_rows();
     let manual = shop
         .vps
         .hostkit_args(&["checkpoint", "create", "my-shop", "--note", "before the sale", "--json"])
@@ -329,9 +287,7 @@ fn checkpoints_are_taken_listed_and_pruned() {
     assert_eq!(kinds(&shop.checkpoints()), ["manual", "pre_migration"]);
     assert_eq!(shop.checkpoints()[1]["release"], one.as_str());
     // A release that has no migration, and one that is told to take none.
-    shop.vps.write("/root/three/server.py", &SERVER.replace("VERSION", "three"));
-    let plain = MANIFEST.split("[process.migrate]").next().unwrap();
-    shop.vps.write("/root/three/hostkit.toml", plain);
+    shop.version("three", "");
     shop.deploy("three");
     assert_eq!(shop.checkpoints()[0]["kind"], "pre_deploy");
     assert_eq!(shop.checkpoints()[0]["release"], two.as_str());
@@ -422,7 +378,7 @@ fn the_environment_has_a_history() {
 
 #[test]
 fn a_server_that_restarts_in_the_middle_is_waited_for() {
-    let (shop, _, _) = Shop::open();
+    let (shop, _, _) = Shop::with_rows();
     let pause = "CREATE OR REPLACE FUNCTION slow() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 FROM pg_sleep(4)'; \
                  CREATE TABLE waits (v int DEFAULT 1 CHECK (v = slow())); INSERT INTO waits VALUES (1)";
     shop.sql(pause);

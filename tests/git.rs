@@ -1,22 +1,6 @@
 //! Deploys from git: from a forge of our own, which may be hostile.
 
-use crate::vps::{BASE_DOMAIN, Vps};
-
-const SERVER: &str = r#"
-import http.server, os
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = open("version").read().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
-"#;
-
-const MANIFEST: &str = "[project]\nruntime = \"custom\"\n[deploy]\nwatch = \"1s\"\n[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n";
+use crate::vps::{MANIFEST, Shop, app};
 
 /// git over https as forges speak it. Below /private/ it wants a token, below /slow/ it takes its
 /// time, /away/ leads to another host, and /plain/ to http. It notes who shows what.
@@ -68,15 +52,12 @@ server.serve_forever()
 
 /// A server with a project, and a forge beside it.
 struct Forge {
-    vps: Vps,
+    vps: Shop,
 }
 
 impl Forge {
     fn open() -> Self {
-        let vps = Vps::ready();
-        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
-        vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+        let vps = Shop::open();
         vps.sh("set -e; useradd -m forge; echo '127.0.0.1 forge.test other.test' >> /etc/hosts; \
              git config --global safe.directory '*'; git config --global init.defaultBranch main; \
              git config --global user.name Ann; git config --global user.email ann@forge.test; \
@@ -94,8 +75,12 @@ impl Forge {
                 "set -e; git init -q --bare /home/forge/{name}.git; git init -q /srv/work/{name}"
             ))
             .succeeds();
-        self.vps.write(&format!("/srv/work/{name}/server.py"), SERVER);
-        self.vps.write(&format!("/srv/work/{name}/hostkit.toml"), MANIFEST);
+        self.vps.write(
+            &format!("/srv/work/{name}/server.py"),
+            &app("", "", "body = open('version').read()"),
+        );
+        let manifest = format!("{MANIFEST}[deploy]\nwatch = \"1s\"\n");
+        self.vps.write(&format!("/srv/work/{name}/hostkit.toml"), &manifest);
         self.version(name, "one");
     }
 
@@ -138,7 +123,7 @@ impl Forge {
     }
 
     fn serves(&self) -> String {
-        self.vps.get(&format!("shop.{BASE_DOMAIN}"), "/").unwrap().body
+        self.vps.serves()
     }
 
     /// Deploys, and says what answers then.
@@ -205,6 +190,8 @@ fn a_branch_a_tag_a_commit_and_what_is_remembered() {
     let told = forge.deploy_fails("--branch feature/cart", 3);
     assert!(told.contains("has no branch feature/cart") && told.contains("feature"), "{told}");
 
+    let mirrors = || vps.sh("ls -d /var/lib/private/hostkit-git/shop/*.git").succeeds();
+    let before = mirrors();
     for (more, code, why) in [
         ("--branch nope", 3, "has no branch nope"),
         ("--tag nope", 3, "v1.0-annotated"),
@@ -220,6 +207,7 @@ fn a_branch_a_tag_a_commit_and_what_is_remembered() {
         let told = forge.deploy_fails(more, code);
         assert!(told.contains(why), "{more}: {told}");
         assert_eq!(forge.serves(), "flat", "{more}");
+        assert_eq!(mirrors(), before, "{more}");
     }
 
     // Another address is another repository, whatever was fetched before.

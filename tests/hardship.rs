@@ -5,35 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::vps::{BASE_DOMAIN, Load, Vps};
+use crate::vps::{BASE_DOMAIN, Load, Shop};
 
-/// Threads, no graceful end, and an echo for whoever asks to upgrade.
-const SERVER: &str = r#"
-import http.server, os
-class Page(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.headers.get("Upgrade"):
-            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-            while data := self.connection.recv(64):
-                self.connection.sendall(data)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", "VERSION_LENGTH")
-        self.end_headers()
-        self.wfile.write(b"VERSION")
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.do_GET()
-    def log_message(self, *args):
-        pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 256
-Server((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+/// An echo for whoever asks to upgrade.
+const ECHO: &str = r#"
+if self.headers.get("Upgrade"):
+    self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    while data := self.connection.recv(64):
+        self.connection.sendall(data)
+    return
 "#;
-
-const MANIFEST: &str =
-    "[project]\nruntime = \"custom\"\n[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n";
 
 /// Opens 100 sockets by the neighbour's site, and speaks on each of them until it is told to stop.
 const SOCKETS: &str = r#"
@@ -74,26 +55,7 @@ http.createServer((request, response) => {
 }).listen(process.env.PORT, process.env.HOST);
 "#;
 
-struct Shop {
-    vps: Vps,
-}
-
 impl Shop {
-    fn open() -> Self {
-        let vps = Vps::ready();
-        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
-        vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
-        Self { vps }
-    }
-
-    fn version(&self, version: &str, manifest: &str) {
-        let length = version.len().to_string();
-        let server = SERVER.replace("VERSION_LENGTH", &length).replace("VERSION", version);
-        self.vps.write(&format!("/root/{version}/server.py"), &server);
-        self.vps.write(&format!("/root/{version}/hostkit.toml"), &format!("{MANIFEST}{manifest}"));
-    }
-
     fn node(&self, version: &str) {
         let package = "{\"name\": \"shop\", \"version\": \"1.0.0\", \"scripts\": {\"start\": \"node server.js\"}}";
         let lock = "{\"name\": \"shop\", \"version\": \"1.0.0\", \"lockfileVersion\": 3, \"requires\": true, \"packages\": {\"\": {\"name\": \"shop\", \"version\": \"1.0.0\"}}}";
@@ -104,17 +66,6 @@ impl Shop {
         ] {
             self.vps.write(&format!("/root/{version}/{path}"), text);
         }
-    }
-
-    fn deploy(&self, version: &str) -> String {
-        let line = format!("deploy shop --source /root/{version} --no-watch --quiet");
-        self.vps.hostkit(&line).succeeds().trim().to_owned()
-    }
-
-    fn serves(&self) -> String {
-        self.vps
-            .get(&format!("shop.{BASE_DOMAIN}"), "/")
-            .map_or(String::new(), |answer| answer.body)
     }
 
     /// Starts a command and does not wait for it.
@@ -142,7 +93,7 @@ impl Shop {
 
 #[test]
 fn a_neighbours_websockets_survive_deploys_of_node() {
-    let shop = Shop::open();
+    let shop = Shop::open().handling(ECHO);
     let vps = &shop.vps;
     vps.hostkit("provision wiki --no-db --no-redis --quiet").succeeds();
     shop.version("wiki", "");

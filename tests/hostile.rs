@@ -2,26 +2,16 @@
 
 use std::process::Stdio;
 
-use crate::vps::{BASE_DOMAIN, Vps};
+use crate::vps::{BASE_DOMAIN, MANIFEST, Shop};
 
-const SERVER: &str = "import http.server, os\nhttp.server.HTTPServer((\"127.0.0.1\", int(os.environ[\"PORT\"])), http.server.SimpleHTTPRequestHandler).serve_forever()\n";
-const WEB: &str = "[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n";
-
-fn server() -> Vps {
-    let vps = Vps::ready();
-    let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-    vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
+fn server() -> Shop {
+    let evil = Shop::named("evil", "--no-redis");
+    evil.hostkit("provision victim --no-redis --quiet").succeeds();
     for name in ["evil", "victim"] {
-        vps.hostkit(&format!("provision {name} --no-redis --quiet")).succeeds();
-        vps.write(&format!("/root/{name}/server.py"), SERVER);
-        vps.write(
-            &format!("/root/{name}/hostkit.toml"),
-            &format!("[project]\nruntime = \"custom\"\n{WEB}"),
-        );
+        evil.version(name, "");
+        evil.hostkit(&format!("deploy {name} --source /root/{name} --no-watch")).succeeds();
     }
-    vps.hostkit("deploy victim --source /root/victim --no-watch").succeeds();
-    vps.hostkit("deploy evil --source /root/evil --no-watch").succeeds();
-    vps
+    evil
 }
 
 #[test]
@@ -35,17 +25,14 @@ fn a_manifest_writes_no_line_of_a_unit() {
             "process.worker.command",
         ),
     ] {
-        vps.write(
-            "/root/evil/hostkit.toml",
-            &format!("[project]\nruntime = \"custom\"\n{WEB}{what}"),
-        );
-        let error = vps.hostkit("deploy evil --source /root/evil --no-watch").fails_with(2);
+        vps.version("evil", what);
+        let error = vps.deploy_fails("evil", 2);
         assert!(error.contains(evil) && error.contains("control character"), "{error}");
     }
     // What a unit of systemd's may hold besides is quoted: the value arrives as it was.
     let odd = "[env]\nX = \"two\\nlines\\t%n $HOME \\\"quoted\\\" \\\\ end\"\n";
-    vps.write("/root/evil/hostkit.toml", &format!("[project]\nruntime = \"custom\"\n{WEB}{odd}"));
-    vps.hostkit("deploy evil --source /root/evil --no-watch").succeeds();
+    vps.version("evil", odd);
+    vps.deploy("evil");
     let seen = vps
         .hostkit_args(&[
             "exec",
@@ -71,11 +58,11 @@ fn a_shared_directory_leads_nowhere_else() {
         ("ln -s /home/victim/shared a", "a/x"),
         ("echo x > a", "a/x"),
     ] {
-        vps.write(
-            "/root/evil/hostkit.toml",
-            &format!("[project]\nruntime = \"custom\"\nshared = [\"{shared}\"]\n[build]\nsteps = [\"{link}\"]\n{WEB}"),
-        );
-        let error = vps.hostkit("deploy evil --source /root/evil --no-watch").fails_with(1);
+        let key = format!("[project]\nshared = [\"{shared}\"]");
+        let manifest = MANIFEST.replace("[project]", &key);
+        let steps = format!("[build]\nsteps = [\"{link}\"]\n");
+        vps.write("/root/evil/hostkit.toml", &format!("{manifest}{steps}"));
+        let error = vps.deploy_fails("evil", 1);
         assert!(error.contains("can't be shared"), "{link}: {error}");
     }
     assert_eq!(vps.sh("ls /etc/systemd/system /etc/nginx | sort | sha256sum").succeeds(), before);
@@ -89,7 +76,7 @@ fn a_shared_directory_shows_no_file_of_others() {
     vps.sh("rm -r /root/evil").succeeds();
     vps.write("/root/evil/index.html", "home");
     vps.write("/root/evil/hostkit.toml", "[project]\nruntime = \"static\"\nshared = [\"up\"]\n");
-    vps.hostkit("deploy evil --source /root/evil --no-watch").succeeds();
+    vps.deploy("evil");
     vps.sh_as("evil", "chmod o+x shared; chmod o+rx shared/up; echo mine > shared/up/file; chmod o+r shared/up/file; ln -s /var/log/nginx/hostkit-victim.access.log shared/up/log; ln -s /etc/passwd shared/up/passwd; ln -s / shared/up/root").succeeds();
     vps.sh("chmod o+x /home/evil").succeeds();
     let get = |path: &str| {
@@ -97,13 +84,14 @@ fn a_shared_directory_shows_no_file_of_others() {
         (answer.status, answer.body)
     };
     assert_eq!(get("/").1, "home");
+    assert_eq!(get("/up/file"), (200, "mine\n".into()));
     for path in ["/up/log", "/up/passwd", "/up/root/etc/passwd", "/up/root/etc/hostname"] {
         let (status, body) = get(path);
         assert!(matches!(status, 403 | 404) && !body.contains("root:"), "{path}: {status} {body}");
     }
     // A link that goes through the shared directory to elsewhere.
     vps.sh("ln -s up/root/etc /root/evil/e").succeeds();
-    let error = vps.hostkit("deploy evil --source /root/evil --no-watch").fails_with(1);
+    let error = vps.deploy_fails("evil", 1);
     assert!(error.contains("leads out of the release"), "{error}");
 }
 
@@ -127,6 +115,7 @@ fn a_gate_that_is_held_open_outlives_nobody() {
     vps.sh("echo '{\"argv\":[\"env\",\"get\",\"SECRET\"]}' > /tmp/door").succeeds();
     let out = guest.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("your rights have changed meanwhile"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
     // And an upload that never comes is in nobody's way.
     let upload = vps
@@ -184,20 +173,29 @@ fn an_owner_of_a_database_keeps_nobody_from_removing_it() {
 #[test]
 fn what_is_pushed_lies_where_no_unit_reaches_it() {
     let vps = server();
-    let tried = vps.hostkit_args(&[
-        "exec",
-        "evil",
-        "--",
-        "/bin/sh",
-        "-c",
-        "ls /home/evil/push; mkdir /home/evil/push/x; mv /home/evil/push /home/evil/y; echo tried",
-    ]);
-    assert!(tried.stdout.contains("tried"), "{tried}");
-    assert_eq!(tried.stdout.trim(), "tried", "{tried}");
-    assert_eq!(vps.sh("ls -A /home/evil/push").stdout, "");
+    vps.sh(
+        "set -e; ssh-keygen -q -t ed25519 -N '' -C ci@test -f /root/ci; hostkit ssh add-key evil /root/ci.pub --ci; \
+         ssh-keyscan -t ed25519 127.0.0.1 > /root/known 2> /dev/null; cd /root/evil; git init -q -b main; git add -A; \
+         git -c user.name=Ann -c user.email=ann@test commit -qm one; \
+         GIT_SSH_COMMAND='ssh -i /root/ci -o UserKnownHostsFile=/root/known -o BatchMode=yes' git push -q evil@127.0.0.1:evil main",
+    )
+    .succeeds();
+    let repository = vps.sh("find / -xdev -name '*.git' -path '*evil*' -not -path '/root/*'");
+    assert_eq!(repository.succeeds(), "/home/evil/push/repo.git\n");
+    // Neither a command nor a build sees it, puts something into it, or puts something in its place.
+    let script = "find /home/evil -name '*.git' -o -name HEAD; ls /home/evil/push; touch /home/evil/push/x; \
+                  mv /home/evil/push /home/evil/y; ln -s /home/evil/shared /home/evil/push; rmdir /home/evil/push";
+    let command = format!("({script}) > /home/evil/shared/seen 2> /dev/null; echo tried");
+    let tried = vps.hostkit_args(&["exec", "evil", "--", "/bin/sh", "-c", &command]).succeeds();
+    assert_eq!(tried, "tried\n");
+    assert_eq!(vps.read("/home/evil/shared/seen"), "");
+    vps.version("built", &format!("[build]\nsteps = [\"{command} > built\"]\n"));
+    vps.deploy("built");
+    assert_eq!(vps.read("/home/evil/app/built"), "tried\n");
+    assert_eq!(vps.read("/home/evil/shared/seen"), "");
+    assert_eq!(vps.sh("ls -A /home/evil/push").stdout, "repo.git\n");
     // Parts of other commands are nothing for root, whoever comes as root.
     for part in ["unpack", "git answer x"] {
         vps.sh(&format!("cd /usr/local/sbin && hostkit {part} < /dev/null")).fails_with(5);
     }
-    assert_ne!(vps.sh_as("evil", "sudo -n hostkit man --into /usr/local/sbin").code, 0);
 }

@@ -23,13 +23,6 @@ with zipfile.ZipFile(sys.argv[1] + "/greet-1.0-py3-none-any.whl", "w") as wheel:
     wheel.writestr(info + "RECORD", "greet.py,,\n" + "".join(info + name + ",,\n" for name in ("METADATA", "WHEEL", "RECORD")))
 "#;
 
-fn server() -> Vps {
-    let vps = Vps::ready();
-    let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-    vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
-    vps
-}
-
 /// Deploys twice, the second time with what the first has left in the caches.
 fn deploys(vps: &Vps, name: &str, page: &str) {
     vps.hostkit(&format!("provision {name} --no-db --no-redis --quiet")).succeeds();
@@ -49,7 +42,7 @@ fn commands(vps: &Vps, name: &str) -> String {
 
 #[test]
 fn pip_uv_and_poetry() {
-    let vps = server();
+    let vps = Vps::unlimited();
     vps.write("/root/wheel.py", WHEEL);
     for name in ["by-pip", "by-uv", "by-poetry"] {
         vps.write(&format!("/root/{name}/main.py"), PYTHON);
@@ -106,7 +99,7 @@ fn pip_uv_and_poetry() {
 
 #[test]
 fn npm_yarn_and_pnpm() {
-    let vps = server();
+    let vps = Vps::unlimited();
     let package = |manager: &str| {
         format!(
             "{{\"name\":\"tiny\",\"version\":\"1.0.0\",\"private\":true,{manager}\
@@ -152,7 +145,7 @@ fn npm_yarn_and_pnpm() {
 
 #[test]
 fn what_is_pinned_and_the_same_is_not_installed_again() {
-    let vps = server();
+    let vps = Vps::unlimited();
     vps.write("/root/wheel.py", WHEEL);
     vps.write("/root/shop/main.py", PYTHON);
     vps.write("/root/shop/requirements.txt", "# by a tool\ngreet==1.0\n");

@@ -26,10 +26,8 @@ struct Shop {
 
 impl Shop {
     fn open() -> Self {
-        let vps = Vps::ready();
+        let vps = Vps::unlimited();
         vps.sh(INSTALL).succeeds();
-        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
-        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
         vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
         Self { vps }
     }
@@ -144,7 +142,7 @@ fn a_release_that_does_not_answer_changes_nothing() {
     let late = "if (file_exists('/home/shop/shared/ill')) { http_response_code(500); }";
     shop.tree("late", late, &[]);
     let load = Load::on(&shop.vps, &format!("shop.{BASE_DOMAIN}"), 4);
-    shop.vps.sh("(sleep 4; touch /home/shop/shared/ill) > /dev/null 2>&1 &").succeeds();
+    shop.vps.once_the_next_is_live("shop", "touch /home/shop/shared/ill");
     let told = shop.vps.hostkit("deploy shop --source /root/late --watch 20s").fails_with(6);
     load.end();
     assert!(told.contains("were answered with 5xx"), "{told}");

@@ -1,6 +1,6 @@
 //! `hostkit exec`: a command of a project's own, where its web process runs and as confined.
 
-use std::{os::unix::process::CommandExt, path::Path, process::ExitCode};
+use std::{os::unix::process::CommandExt, path::Path, process::ExitCode, time::Duration};
 
 use super::{Context, state};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     registry::Project,
     release::Process,
     sys::{
-        Owner, journald,
+        Owner, journald, lock,
         relay::{self, Relay},
         signals::{self, Changing},
         systemd::{Ended, Verb},
@@ -60,6 +60,8 @@ pub struct InsideArgs {}
 
 /// Commands of one project at the same time.
 const MOST: usize = 8;
+/// Each of them is counted in a moment.
+const COUNTING: Duration = Duration::from_secs(30);
 
 const UNITS: &str = "/run/systemd/system";
 
@@ -79,8 +81,11 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let process = process_of(&project, args.process.as_deref())?;
     let here = terminal::is_here().then(|| std::env::var("TERM").unwrap_or_default());
     let term = args.tty.clone().or(here);
-    check_number(cx, &name)?;
     let request = projects::exec_request(&args.command, term.as_deref())?;
+    let waiting = |holder: &str| cx.ui.note(format!("waiting for `{holder}`"));
+    // Whoever counts them makes a unit before somebody else counts.
+    let counting = lock::take(&format!(".exec-{name}"), "hostkit exec", COUNTING, waiting)?;
+    check_number(cx, &name)?;
     note(cx, &name, &args.command)?;
     let _changing = Changing::begin();
     let unit = projects::exec_unit_name(&name, std::process::id());
@@ -101,6 +106,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     )?;
     let file = Path::new(UNITS).join(&unit);
     cx.host.write(&file, text.as_bytes(), Owner::ROOT, 0o644)?;
+    drop(counting);
     let ended = attend(cx, &unit, &mut relay);
     drop(relay);
     cx.host.remove_file(&file)?;
@@ -126,8 +132,16 @@ fn process_of<'a>(project: &'a Project, wanted: Option<&str>) -> Result<Option<&
 /// Each has the limits of a whole process, so there is a limit of how many there are.
 fn check_number(cx: &Context, name: &ProjectName) -> Result<()> {
     let prefix = projects::exec_units(name);
-    let units = cx.host.list(Path::new(UNITS))?;
-    let running = units.iter().filter(|unit| unit.to_string_lossy().starts_with(&prefix)).count();
+    let count = || -> Result<usize> {
+        let units = cx.host.list(Path::new(UNITS))?;
+        Ok(units.iter().filter(|unit| unit.to_string_lossy().starts_with(&prefix)).count())
+    };
+    if count()? < MOST {
+        return Ok(());
+    }
+    // Some of them may be of those whose hostkit was killed.
+    sweep(cx, name)?;
+    let running = count()?;
     if running < MOST {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -115,12 +115,12 @@ fn acquire(
         }
         may_go_on()?;
         if start.elapsed() >= wait {
-            return Err(locked(name, &read_holder(&mut file), wait));
+            return Err(locked(name, &holder_of(name, &mut file), wait));
         }
         if start.elapsed() > Duration::from_millis(300)
             && let Some(tell) = waiting.take()
         {
-            tell(&read_holder(&mut file));
+            tell(&holder_of(name, &mut file));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
@@ -147,11 +147,38 @@ pub fn try_take(name: &str, holder: &str) -> Result<Option<Lock>> {
     }
 }
 
+/// Who holds a lock. Those who share the host's write no name there, and who was killed while it
+/// was alone in it has left one.
+fn holder_of(name: &str, file: &mut File) -> String {
+    let told = read_holder(file);
+    if !told.is_empty() && (name != HOST || lives(&told)) {
+        return told;
+    }
+    let others = if name == HOST { others() } else { Vec::new() };
+    others.into_iter().find(|told| lives(told)).unwrap_or_else(|| "another command".into())
+}
+
+/// What is written in the locks of projects: whoever holds one shares the host's.
+fn others() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(DIRECTORY) else { return Vec::new() };
+    let is_project = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+    };
+    let of_projects = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_project);
+    of_projects.filter_map(|path| Some(read_holder(&mut File::open(path).ok()?))).collect()
+}
+
+/// Whether the process is there that wrote this.
+fn lives(told: &str) -> bool {
+    let pid = told.rsplit_once("(pid ").and_then(|(_, rest)| rest.strip_suffix(')'));
+    pid.is_some_and(|pid| Path::new("/proc").join(pid).exists())
+}
+
 fn read_holder(file: &mut File) -> String {
     let mut text = String::new();
     let _ = file.seek(SeekFrom::Start(0));
     let _ = file.take(200).read_to_string(&mut text);
-    if text.is_empty() { "another command".into() } else { text }
+    text
 }
 
 fn locked(name: &str, holder: &str, wait: Duration) -> Error {

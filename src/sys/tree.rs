@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid},
     io::Errno,
 };
 
@@ -48,13 +48,19 @@ impl Host {
     }
 
     /// Takes a tree over, the top first, so that whoever still holds a handle of one of its
-    /// directories can put nothing into it any more.
+    /// directories can put nothing into it any more. What lies too deep moves up to the top.
     pub fn seize(&self, path: &Path) -> Result<()> {
         let what = format!("take `{}` over", path.display());
         let failed = || format!("could not {what}");
         self.effect(&what, || {
             let dir = self.open_dir(path).context(failed)?;
-            seize(&dir, 0).context(failed)
+            let mut seizure = Seizure { top: &dir, deep: Vec::new(), moved: 0 };
+            seizure.take(&dir, 0).context(failed)?;
+            while let Some(name) = seizure.deep.pop() {
+                let below = descend(&dir, &name).context(failed)?;
+                seizure.take(&below, 1).context(failed)?;
+            }
+            Ok(())
         })
     }
 
@@ -146,17 +152,45 @@ fn freeze(dir: &OwnedFd, owner: Owner, depth: usize, counted: &mut Counted) -> s
     Ok(())
 }
 
-fn seize(dir: &OwnedFd, depth: usize) -> std::io::Result<()> {
-    own(dir, Owner::ROOT, 0o700)?;
-    if depth > DEEPEST {
-        return Ok(());
+/// A tree that is being taken over.
+struct Seizure<'a> {
+    top: &'a OwnedFd,
+    /// What was too deep, by the names that it has at the top until its turn comes.
+    deep: Vec<CString>,
+    moved: u64,
+}
+
+impl Seizure<'_> {
+    fn take(&mut self, dir: &OwnedFd, depth: usize) -> std::io::Result<()> {
+        own(dir, Owner::ROOT, 0o700)?;
+        for (name, stat) in entries(dir)? {
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                continue;
+            }
+            if depth < DEEPEST {
+                self.take(&descend(dir, &name)?, depth + 1)?;
+            } else {
+                self.move_up(dir, &name)?;
+            }
+        }
+        Ok(())
     }
-    for (name, stat) in entries(dir)? {
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            seize(&descend(dir, &name)?, depth + 1)?;
+
+    fn move_up(&mut self, dir: &OwnedFd, name: &CString) -> std::io::Result<()> {
+        loop {
+            let free = CString::new(format!(".deep-{}", self.moved))?;
+            self.moved += 1;
+            match rustix::fs::renameat_with(dir, name, self.top, &free, RenameFlags::NOREPLACE) {
+                // Of a time when somebody was stopped half-way.
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+                Ok(()) => {
+                    self.deep.push(free);
+                    return Ok(());
+                }
+            }
         }
     }
-    Ok(())
 }
 
 /// A file with another name somewhere is copied: that name would go on being its owner's.

@@ -1,6 +1,7 @@
 //! Throw-away servers for tests: booted in seconds, crashed and booted again, gone at the end.
 
 mod load;
+mod shop;
 mod snapshot;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub use load::Load;
+pub use shop::{MANIFEST, Shop, app};
 pub use snapshot::Snapshot;
 
 /// Projects on a server that is ready answer below this domain.
@@ -58,6 +60,14 @@ impl Vps {
     /// A server where `hostkit init` is done.
     pub fn ready() -> Self {
         Self::boot_new(Some(&ready_layer()))
+    }
+
+    /// One that is ready, where nothing limits how often something is deployed.
+    pub fn unlimited() -> Self {
+        let vps = Self::ready();
+        let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
+        vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
+        vps
     }
 
     fn boot_new(layer: Option<&str>) -> Self {
@@ -203,7 +213,7 @@ impl Vps {
     }
 
     /// Tries again and again until it holds, or fails the test.
-    pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
             assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within 30 s");
