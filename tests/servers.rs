@@ -15,6 +15,7 @@ mod doctor;
 mod environment;
 mod examples;
 mod exec;
+mod first;
 mod git;
 mod hardship;
 mod hostile;

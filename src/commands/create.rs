@@ -57,6 +57,13 @@ pub fn run(new: &New, cx: &mut Context) -> Result<()> {
         return preview(new, cx);
     }
     let start = std::time::Instant::now();
+    let project = one(new, cx)?;
+    report(&project, cx, start.elapsed());
+    Ok(())
+}
+
+/// Makes it, and leaves the telling to the caller.
+pub fn one(new: &New, cx: &mut Context) -> Result<Project> {
     let held = cx.take_project(&new.name, new.verb)?;
     // The kernel takes its time to list them, and nothing else waits for that.
     let listening = std::thread::spawn(net::listeners);
@@ -64,8 +71,7 @@ pub fn run(new: &New, cx: &mut Context) -> Result<()> {
     let busy = listening.join().unwrap_or_else(|_| Err(Error::failed("no thread")))?;
     let project = make(new, cx, busy.into_keys().collect())?;
     drop(held);
-    report(&project, cx, start.elapsed());
-    Ok(())
+    Ok(project)
 }
 
 fn preview(new: &New, cx: &mut Context) -> Result<()> {

@@ -1,6 +1,8 @@
 //! `hostkit provision`: a project with everything that this server has.
 
-use super::{Context, create, keys::KeyArg};
+use clap::Parser;
+
+use super::{Cli, Command, Context, create, deploy, keys::KeyArg};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},
@@ -11,11 +13,13 @@ use crate::{
 ///
 /// One command makes a Linux user, a home with releases, a hardened unit, a port behind the
 /// wall, a Redis database, a PostgreSQL database, a site, log files and sudo rules: all of it,
-/// or nothing. Until something is deployed the site says so.
+/// or nothing. Until something is deployed the site says so; with a source it is deployed at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit provision my-shop
   hostkit provision my-shop --node --domain shop.example.com
+  hostkit provision my-shop --source . --domain shop.example.com
+  hostkit provision my-shop --git https://forge.example/me/shop.git --branch main
   hostkit provision my-shop --no-db --ssh-key ~/.ssh/id_ed25519.pub
   hostkit provision my-shop --dry-run")]
 pub struct Args {
@@ -52,6 +56,45 @@ pub struct Args {
     /// Do not start the project
     #[arg(long)]
     no_start: bool,
+
+    #[command(flatten)]
+    first: First,
+}
+
+/// What the first release is made of.
+#[derive(Debug, clap::Args)]
+struct First {
+    /// Deploy this directory at once
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["archive", "git", "no_start"])]
+    source: Option<String>,
+
+    /// Deploy this archive at once; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["git", "no_start"])]
+    archive: Option<String>,
+
+    /// Deploy this repository at once, and remember it
+    #[arg(long, value_name = "URL", conflicts_with = "no_start")]
+    git: Option<String>,
+
+    /// The branch to deploy
+    #[arg(long, requires = "git")]
+    branch: Option<String>,
+}
+
+impl First {
+    /// The deploy that brings it, if there is to be one.
+    fn words<'a>(&'a self, name: &'a str) -> Option<Vec<&'a str>> {
+        let mut words = vec!["hostkit", "deploy", name];
+        for (option, value) in [
+            ("--source", &self.source),
+            ("--archive", &self.archive),
+            ("--git", &self.git),
+            ("--branch", &self.branch),
+        ] {
+            words.extend(value.iter().flat_map(|value| [option, value]));
+        }
+        (words.len() > 3).then_some(words)
+    }
 }
 
 /// What every way of making a project takes.
@@ -115,7 +158,19 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             cx.ui.note(format!("this server has no {service} yet: {} goes without", args.name));
         }
     }
-    create::run(&new, cx)
+    let Some(words) = args.first.words(&args.name) else { return create::run(&new, cx) };
+    let parsed = Cli::try_parse_from(&words).map_err(|e| super::usage_error(&e))?;
+    let Command::Deploy(first) = parsed.command else { return create::run(&new, cx) };
+    first.check_source(cx)?;
+    let line = words.join(" ");
+    if new.dry_run {
+        cx.ui.note(format!("and then: `{line}`"));
+        return create::run(&new, cx);
+    }
+    create::one(&new, cx)?;
+    deploy::run(&first, cx).inspect_err(|_| {
+        cx.ui.note(format!("{} is there, and has no release yet; then: `{line}`", new.name));
+    })
 }
 
 /// For a service that was asked for by name.

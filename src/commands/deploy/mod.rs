@@ -135,12 +135,23 @@ struct Made {
     came: Option<git::Came>,
 }
 
+impl Args {
+    fn source(&self, name: &ProjectName, cx: &mut Context) -> Result<Source> {
+        let git = |cx: &mut Context| git::Wanted::of(&self.git, name, cx);
+        Source::of(self.source.as_deref(), self.archive.as_deref(), git, cx)
+    }
+
+    /// What can be refused of the source before there is a project.
+    pub fn check_source(&self, cx: &mut Context) -> Result<()> {
+        self.source(&self.name.parse()?, cx).map(|_| ())
+    }
+}
+
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let start = Instant::now();
     let name: ProjectName = args.name.parse()?;
     cx.registry()?.project(&name)?;
-    let git = |cx: &mut Context| git::Wanted::of(&args.git, &name, cx);
-    let source = Source::of(args.source.as_deref(), args.archive.as_deref(), git, cx)?;
+    let source = args.source(&name, cx)?;
     if args.revision.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
         return Err(Error::usage("bad_revision", "`--revision` holds a control character"));
     }
