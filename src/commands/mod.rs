@@ -21,6 +21,7 @@ pub mod git;
 pub mod identity;
 pub mod init;
 pub mod keys;
+pub mod manifest;
 pub mod operator;
 pub mod permissions;
 pub mod plan;
@@ -34,6 +35,7 @@ pub mod show;
 pub mod ssh;
 pub mod state;
 pub mod status;
+pub mod validate;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -116,6 +118,7 @@ pub enum Command {
     Inside(exec::InsideArgs),
     #[command(hide = true)]
     Man(completions::ManArgs),
+    Manifest(manifest::Args),
     #[command(subcommand)]
     Operator(operator::Command),
     #[command(subcommand)]
@@ -139,6 +142,7 @@ pub enum Command {
     TakeOver(deploy::take_over::Args),
     #[command(hide = true)]
     Unpack(deploy::unpack::Args),
+    Validate(validate::Args),
     #[command(subcommand)]
     Worker(process::worker::Command),
 }
@@ -165,6 +169,7 @@ impl Command {
             Self::Init(_) => ("init", None),
             Self::Inside(_) => ("inside", None),
             Self::Man(_) => ("man", None),
+            Self::Manifest(_) => ("manifest", None),
             Self::Operator(command) => command.subject(),
             Self::Permissions(command) => command.subject(),
             Self::Plan(args) => ("plan", Some(&args.name)),
@@ -181,6 +186,7 @@ impl Command {
             Self::Status(args) => ("status", args.name.as_deref()),
             Self::TakeOver(_) => ("take-over", None),
             Self::Unpack(_) => ("unpack", None),
+            Self::Validate(_) => ("validate", None),
             Self::Worker(command) => command.subject(),
         }
     }
@@ -358,6 +364,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Init(args) => init::run(args, cx)?,
         Command::Inside(_) => return exec::inside(&cx.started_in),
         Command::Man(args) => completions::man(args, &cx.started_in)?,
+        Command::Manifest(args) => manifest::run(args, cx)?,
         Command::Operator(command) => command.run(cx)?,
         Command::Permissions(command) => return command.run(cx).map(verdict),
         Command::Plan(args) => plan::run(args, cx)?,
@@ -374,6 +381,10 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Status(args) => status::run(args, cx)?,
         Command::TakeOver(args) => deploy::take_over::run(args, &cx.started_in)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
+        Command::Validate(args) => {
+            let valid = validate::run(args, cx)?;
+            return Ok(ExitCode::from(if valid { 0 } else { Kind::Usage.exit_code() }));
+        }
         Command::Worker(command) => command.run(cx)?,
     }
     Ok(ExitCode::SUCCESS)
