@@ -56,11 +56,13 @@ pub struct Error {
     pub message: String,
     pub cause: Option<String>,
     pub hint: Option<String>,
+    /// Line and column of the text that is at fault.
+    pub place: Option<(u32, u32)>,
 }
 
 impl Error {
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), cause: None, hint: None }
+        Self { kind, code, message: message.into(), cause: None, hint: None, place: None }
     }
 
     pub fn failed(message: impl Into<String>) -> Self {
@@ -102,7 +104,7 @@ impl Error {
     }
 
     pub fn report(&self) -> Report<'_> {
-        let Self { kind: _, code, message, cause, hint } = self;
+        let Self { kind: _, code, message, cause, hint, place: _ } = self;
         Report { code, message, cause: cause.as_deref(), hint: hint.as_deref() }
     }
 }

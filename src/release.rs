@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::Runtime;
+use crate::{names::Runtime, secret};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Spec {
@@ -28,6 +28,12 @@ pub struct Spec {
     pub installs: Option<String>,
     #[serde(default)]
     pub switch: Switch,
+    /// Variables of `.env` that hostkit makes where it has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generated: BTreeMap<String, secret::Kind>,
+    /// How `DATABASE_URL` begins, where the release wants it otherwise than `.env` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_scheme: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

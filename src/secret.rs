@@ -1,6 +1,10 @@
 //! What must never be printed, logged, journaled or serialised.
 
+mod kind;
+
 use std::fmt;
+
+pub use kind::{Generated, Kind};
 
 use crate::error::{Error, Result};
 
@@ -15,11 +19,7 @@ impl Secret {
 
     /// 256 bits from the kernel, as 64 hexadecimal digits: safe in a URL, a file and a shell.
     pub fn generate() -> Result<Self> {
-        let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes).map_err(|e| {
-            Error::failed("could not read random bytes from the kernel").caused_by(e)
-        })?;
-        Ok(Self(data_encoding::HEXLOWER.encode(&bytes)))
+        Kind::default().make()
     }
 
     pub fn expose(&self) -> &str {
@@ -31,6 +31,14 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// So many bytes from the kernel.
+fn random(count: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; count];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::failed("could not read random bytes from the kernel").caused_by(e))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -100,6 +100,9 @@ fn it_brings_the_program_its_pages_completions_and_configuration() {
     let fish = vps.read("/usr/share/fish/vendor_completions.d/hostkit.fish");
     assert!(fish.contains("complete -c hostkit"), "{fish}");
 
+    let schema = "hostkit manifest --schema | cmp - /usr/share/hostkit/hostkit.schema.json";
+    vps.sh(schema).succeeds();
+
     let conffiles = vps.sh("dpkg-query -W -f '${Conffiles}' hostkit").succeeds();
     assert!(conffiles.contains("/etc/hostkit/hostkit.toml"), "{conffiles}");
     let shipped = std::fs::read_to_string(format!("{CHECKOUT}/templates/hostkit.toml")).unwrap();

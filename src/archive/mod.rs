@@ -4,6 +4,7 @@
 
 mod extended;
 pub mod join;
+mod look;
 mod pack;
 mod path;
 mod rules;
@@ -26,6 +27,7 @@ use std::{
 
 use rustix::fd::BorrowedFd;
 
+pub use look::{Looked, look};
 pub use pack::pack;
 
 use crate::error::{Context, Error, Result};

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod init;
 pub mod keys;
 pub mod log;
+pub mod manifest;
 pub mod operator;
 pub mod permissions;
 pub mod plan;
@@ -37,6 +38,7 @@ pub mod show;
 pub mod ssh;
 pub mod state;
 pub mod status;
+pub mod validate;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -123,6 +125,7 @@ pub enum Command {
     Log(log::Args),
     #[command(hide = true)]
     Man(completions::ManArgs),
+    Manifest(manifest::Args),
     #[command(subcommand)]
     Operator(operator::Command),
     #[command(subcommand)]
@@ -144,6 +147,7 @@ pub enum Command {
     Status(status::Args),
     #[command(hide = true)]
     Unpack(deploy::unpack::Args),
+    Validate(validate::Args),
     #[command(subcommand)]
     Worker(process::worker::Command),
 }
@@ -173,6 +177,7 @@ impl Command {
             Self::Inside(_) => ("inside", None),
             Self::Log(args) => ("log", Some(&args.name)),
             Self::Man(_) => ("man", None),
+            Self::Manifest(_) => ("manifest", None),
             Self::Operator(command) => command.subject(),
             Self::Permissions(command) => command.subject(),
             Self::Plan(args) => ("plan", Some(&args.name)),
@@ -188,6 +193,7 @@ impl Command {
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
             Self::Unpack(_) => ("unpack", None),
+            Self::Validate(_) => ("validate", None),
             Self::Worker(command) => command.subject(),
         }
     }
@@ -372,6 +378,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Inside(_) => return exec::inside(&cx.started_in),
         Command::Log(args) => log::run(args, cx)?,
         Command::Man(args) => completions::man(args, &cx.started_in)?,
+        Command::Manifest(args) => manifest::run(args, cx)?,
         Command::Operator(command) => command.run(cx)?,
         Command::Permissions(command) => return command.run(cx).map(verdict),
         Command::Plan(args) => plan::run(args, cx)?,
@@ -387,6 +394,10 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
+        Command::Validate(args) => {
+            let valid = validate::run(args, cx)?;
+            return Ok(ExitCode::from(if valid { 0 } else { Kind::Usage.exit_code() }));
+        }
         Command::Worker(command) => command.run(cx)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -21,7 +21,9 @@ use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
 pub use app_gate::{app_socket, grant, grants_plan, is_granted, with_grant};
-pub use detect::{BuildStep, Fpm, HOME, Phase, Recipe, Tools, Tree, WANTED_TEXTS, recipe};
+pub use detect::{
+    BuildStep, FoundRoute, Fpm, HOME, Phase, Recipe, Serves, Tools, Tree, recipe, wanted_texts,
+};
 pub use env::{ManagedEnv, database_password, passwords};
 pub use exec::{
     ExecUnit, REQUEST, Streams, exec_request, exec_unit, exec_unit_name, exec_units,
@@ -29,7 +31,10 @@ pub use exec::{
 };
 pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
-pub use manifest::{Build, Install, MANIFEST, Manifest, Migrate, parse_manifest};
+pub use manifest::{
+    Build, Install, MANIFEST, Manifest, Migrate, Services, manifest_text, mistakes, parse_manifest,
+    schema,
+};
 pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
@@ -194,6 +199,7 @@ impl Maker<'_> {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
         let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
+        self.release_file(plan, &text)?;
         plan.step(
             Lane::Files,
             File {

@@ -106,6 +106,8 @@ mod tests {
             environment: std::collections::BTreeMap::default(),
             installs: None,
             switch: crate::release::Switch::default(),
+            generated: std::collections::BTreeMap::default(),
+            url_scheme: None,
         };
         let live = Live { id: "20261121-093012".parse().unwrap(), spec };
         Project { live: Some(live), ..shop() }

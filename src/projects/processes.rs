@@ -155,6 +155,8 @@ mod tests {
             environment: BTreeMap::new(),
             installs: None,
             switch: crate::release::Switch::default(),
+            generated: BTreeMap::new(),
+            url_scheme: None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    envfile::EnvFile,
     error::Result,
     names::{ReleaseId, Runtime},
     plan::{Ground, Lane, Plan},
@@ -66,6 +67,7 @@ pub fn switch_plan(
         };
         plan.notifying(Lane::Files, standby, [switch_of(switch)]);
     }
+    maker.release_file(&mut plan, facts.env.as_deref().unwrap_or_default())?;
     maker.unit(&mut plan)?;
     for unit in from.old.map(|old| retired(project, &old.spec, &live.spec)).unwrap_or_default() {
         no_unit(&mut plan, &unit);
@@ -212,7 +214,74 @@ pub fn unit_names(project: &Project, spec: Option<&Spec>) -> Vec<String> {
     std::iter::once(name.unit()).chain(own.map(|p| process_unit(name, &p.name))).collect()
 }
 
-/// Text of the file by which a process learns of which release it is.
-pub fn release_file(id: &ReleaseId) -> String {
-    format!("HOSTKIT_RELEASE={id}\n")
+/// Text of the file by which a process learns of which release it is, and how that wants the
+/// address of its database. It wins over `.env`.
+pub fn release_file(id: &ReleaseId, spec: &Spec, env: &str) -> Result<String> {
+    let mut file = EnvFile::default();
+    file.set("HOSTKIT_RELEASE", id.as_str())?;
+    let env = EnvFile::parse(env)?;
+    if let (Some(scheme), Some(url)) = (&spec.url_scheme, env.get("DATABASE_URL"))
+        && let Some((_, rest)) = url.split_once("://")
+    {
+        file.set("DATABASE_URL", &format!("{scheme}://{rest}"))?;
+    }
+    Ok(file.to_string())
+}
+
+impl Maker<'_> {
+    /// The address of the database as the live release wants it, with today's password.
+    pub(super) fn release_file(&self, plan: &mut Plan, env: &str) -> Result<()> {
+        let Some(live) = &self.project.live else { return Ok(()) };
+        if live.spec.url_scheme.is_none() || self.facts.release.as_ref() != Some(&live.id) {
+            return Ok(());
+        }
+        let dir = self.project.name.home().join("releases").join(live.id.as_str());
+        let text = Text::Secret(release_file(&live.id, &live.spec, env)?);
+        let path = dir.join(".release");
+        let file = File { path, owner: self.shown(), mode: 0o640, text, judge: Judge::Nobody };
+        plan.step(Lane::Files, file);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::projects::manifest::parse_manifest;
+
+    #[test]
+    fn a_release_has_its_own_way_to_say_where_the_database_is() {
+        let id: ReleaseId = "20261121-093012".parse().unwrap();
+        let env = "A=1\nDATABASE_URL=postgresql://my_shop_user:p@localhost:5432/my_shop_db\n";
+        let text = |scheme: &str| {
+            let manifest = format!("[services]\npostgres = {scheme}\n");
+            let services = parse_manifest(&manifest).unwrap().services;
+            let spec = Spec { url_scheme: services.url_scheme, ..spec() };
+            release_file(&id, &spec, env).unwrap()
+        };
+        let plain = "HOSTKIT_RELEASE=20261121-093012\n";
+        assert_eq!(text("true"), plain);
+        assert_eq!(
+            text("{ url_scheme = \"postgresql+psycopg\" }"),
+            format!(
+                "{plain}DATABASE_URL=postgresql+psycopg://my_shop_user:p@localhost:5432/my_shop_db\n"
+            )
+        );
+        let spec = Spec { url_scheme: Some("postgres".into()), ..spec() };
+        assert_eq!(release_file(&id, &spec, "A=1\n").unwrap(), plain);
+    }
+
+    fn spec() -> Spec {
+        Spec {
+            runtime: Runtime::Custom,
+            processes: Vec::new(),
+            public: None,
+            shared: Vec::new(),
+            environment: std::collections::BTreeMap::new(),
+            installs: None,
+            switch: crate::release::Switch::default(),
+            generated: std::collections::BTreeMap::new(),
+            url_scheme: None,
+        }
+    }
 }

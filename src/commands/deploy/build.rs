@@ -9,7 +9,7 @@ use super::{
 use crate::{
     commands::Context,
     error::{Error, Result},
-    projects::{Phase, Recipe},
+    projects::{Phase, Recipe, Serves},
     registry::Live,
     release::Process,
     sys::{Owner, links::Copied},
@@ -32,15 +32,19 @@ impl Stage<'_> {
             }
         }
         let mut count = 0;
-        let install = install && !self.take_over(cx, recipe)?;
+        let taken = install && self.take_over(cx, recipe)?;
         for step in &recipe.steps {
-            if !install && step.phase == Phase::Install {
+            if !install && step.phase == Phase::Install || taken && step.fills_venv {
                 continue;
             }
             let title = step.title.clone();
             let command = self.absolute(&step.command);
             self.phase(cx, &title, |stage| {
-                let unit = Unit { environment: &step.environment, ..of_build(recipe, &command) };
+                let unit = Unit {
+                    environment: &step.environment,
+                    directory: &step.directory,
+                    ..of_build(recipe, &command)
+                };
                 stage.run(cx, &unit)?;
                 Ok(((), String::new()))
             })?;
@@ -78,6 +82,21 @@ impl Stage<'_> {
         };
         cx.host.link_tree(&from.join(INSTALLED), &here, &copied)?;
         cx.host.rename(&here, &self.dir().join(INSTALLED))
+    }
+
+    /// Where the build put the files of routes that were found, if not in the likeliest place.
+    pub fn settle_routes(&self, cx: &Context, recipe: &mut Recipe) -> Result<()> {
+        for route in &mut recipe.routes {
+            let Serves::Files { directory, candidates, .. } = &mut route.serves else { continue };
+            let likeliest = std::iter::once(&*directory).chain(&*candidates).cloned();
+            for candidate in likeliest.collect::<Vec<_>>() {
+                if self.holds(cx, &format!("{candidate}/index.html"))? {
+                    *directory = candidate;
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Runs what has to run once before requests move: migrations, and steps of the manifest's.

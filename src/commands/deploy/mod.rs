@@ -4,6 +4,7 @@ mod build;
 pub mod git;
 pub mod limits;
 pub mod list;
+pub mod needs;
 pub mod preview;
 pub mod rollback;
 pub mod source;
@@ -18,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use self::{source::Source, stage::Stage};
-use super::{Context, checkpoint::take, facts};
+use super::{Context, checkpoint::take, env, facts};
 use crate::{
     caller::Caller,
     config::Wait,
@@ -118,6 +119,12 @@ struct Deployed<'a> {
     url: String,
     phases: &'a BTreeMap<String, u64>,
     milliseconds: u128,
+    /// Variables that this deploy made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    generated: Vec<&'a str>,
+    /// Those of them that an operator is to know, for operators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<BTreeMap<&'a str, &'a str>>,
 }
 
 /// What a deploy is about, once it has begun.
@@ -189,7 +196,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             if let (Source::Git(wanted), Some(came)) = (&source, &made.came) {
                 wanted.remember(cx, &name, came)?;
             }
-            report(cx, &begun, &made, &phases, start);
+            report(cx, &begun, &made, &stage, &phases, start);
             Ok(())
         }
         Err(error) => Err(fail(cx, &begun, &stage, error)),
@@ -283,12 +290,14 @@ fn make(
     let mut recipe = stage.recipe(cx)?;
     crate::projects::check_own(&begun.project, &recipe.spec)?;
     tell_recipe(cx, &recipe);
-    check_required(cx, &begun.project, &recipe)?;
+    needs::check(cx, &begun.project, &recipe)?;
+    needs::generate(cx, stage, &recipe)?;
     if args.no_build {
         recipe.steps.retain(|step| step.phase == crate::projects::Phase::Install);
     }
     stage.build(cx, &recipe, !args.no_install)?;
     settle_public(cx, stage, &mut recipe)?;
+    stage.settle_routes(cx, &mut recipe)?;
     stage.phase(cx, "release", |stage| {
         let files = stage.finish(cx, &recipe.spec)?;
         Ok(((), format!("{}, {files} files", stage.id)))
@@ -350,19 +359,6 @@ fn tell_recipe(cx: &Context, recipe: &Recipe) {
     }
 }
 
-/// Variables that the manifest asks for, before anything is built without them.
-fn check_required(cx: &Context, project: &Project, recipe: &Recipe) -> Result<()> {
-    let text = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
-    let env = crate::envfile::EnvFile::parse(&text)?;
-    let missing: Vec<_> =
-        recipe.required.iter().filter(|(key, _)| env.get(key).is_none()).collect();
-    let Some((key, why)) = missing.first() else { return Ok(()) };
-    let all: Vec<String> = missing.iter().map(|(key, why)| format!("{key}: {why}")).collect();
-    Err(Error::usage("variable_missing", format!("{key} is not set"))
-        .caused_by(format!("the manifest requires it: {why}\n{}", all.join("\n")).trim().to_owned())
-        .hint(format!("set it in {}, then deploy again", project.name.env_file().display())))
-}
-
 /// What nginx serves of a static site, where only the build shows it.
 fn settle_public(cx: &Context, stage: &Stage<'_>, recipe: &mut Recipe) -> Result<()> {
     if recipe.spec.public.is_some() || recipe.public_candidates.is_empty() {
@@ -421,6 +417,10 @@ fn fail(cx: &mut Context, begun: &Begun, stage: &Stage<'_>, mut error: Error) ->
         let hint = error.hint.take().map(|hint| format!("{hint}; ")).unwrap_or_default();
         error = error.hint(format!("{hint}{log}\n{goes_on}"));
     }
+    if let Some(stays) = needs::stays(&stage.generated, name) {
+        let hint = error.hint.take().map(|hint| format!("{hint}\n")).unwrap_or_default();
+        error = error.hint(format!("{hint}{stays}"));
+    }
     let _ = cx.record(Some(name), "deploy", Err(Error::failed(text)));
     error
 }
@@ -429,11 +429,20 @@ fn report(
     cx: &Context,
     begun: &Begun,
     made: &Made,
+    stage: &Stage<'_>,
     phases: &BTreeMap<String, u64>,
     start: Instant,
 ) {
     let recipe = &made.recipe;
     let name = &begun.project.name;
+    let shown = env::Shown::of(
+        cx,
+        stage.generated.iter().filter(|one| one.rule.show).map(|one| env::Secret {
+            key: &one.key,
+            value: &one.value,
+            about: &one.rule.about,
+        }),
+    );
     let url = cx.config.base_domain.below(name).map_or(String::new(), |d| format!("http://{d}"));
     let data = Deployed {
         deploy: begun.deploy,
@@ -445,10 +454,13 @@ fn report(
         url: url.clone(),
         phases,
         milliseconds: start.elapsed().as_millis(),
+        generated: stage.generated.iter().map(|one| one.key.as_str()).collect(),
+        secrets: shown.values(),
     };
     let next = format!("Next:  hostkit status {name}  ·  hostkit rollback {name}\n");
     let text = format!("\n{} is live after {}:  {url}\n", begun.id, elapsed(start.elapsed()));
-    let text = if cx.ui.voice.quiet { format!("{}\n", begun.id) } else { text + &next };
+    let secrets = shown.text(name);
+    let text = if cx.ui.voice.quiet { format!("{}\n", begun.id) } else { text + &secrets + &next };
     cx.ui.result("deploy", Some(name.as_str()), &data, &text);
 }
 

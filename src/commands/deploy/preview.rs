@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Args, check,
+    Args, check, needs,
     source::Source,
     stage::{self, Stage},
 };
@@ -31,6 +31,10 @@ struct Preview<'a> {
     strategy: Strategy,
     watch: u64,
     missing_variables: Vec<&'a str>,
+    /// Secrets that would be made.
+    generates: Vec<&'a str>,
+    /// Names of `.env.example` that nothing sets.
+    unset_examples: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<&'a ReleaseId>,
 }
@@ -55,6 +59,7 @@ pub fn run(args: &Args, cx: &mut Context, project: &Project, source: &Source) ->
     cx.host.remove_file(&stage::log_path(name, id.as_str()))?;
     let mut recipe = looked?;
     projects::check_own(project, &recipe.spec)?;
+    needs::check_services(project, &recipe)?;
     recipe.steps.retain(|step| match step.phase {
         Phase::Install => !args.no_install,
         Phase::Build => !args.no_build,
@@ -90,7 +95,14 @@ fn tell(
         source: source.to_string(),
         runtime: recipe.runtime.as_str(),
         because: &recipe.because,
-        build: recipe.steps.iter().map(|step| line(&step.command)).collect(),
+        build: recipe
+            .steps
+            .iter()
+            .map(|step| match step.directory.as_str() {
+                "" => line(&step.command),
+                directory => format!("{}  (in {directory})", line(&step.command)),
+            })
+            .collect(),
         before: recipe.release_processes().map(|process| line(&process.command)).collect(),
         processes: processes(project, recipe),
         strategy: recipe.spec.switch.strategy,
@@ -98,9 +110,11 @@ fn tell(
         missing_variables: recipe
             .required
             .keys()
-            .filter(|key| env.get(key).is_none())
+            .filter(|key| !needs::is_set(&env, key))
             .map(String::as_str)
             .collect(),
+        generates: needs::to_make(recipe, &env).into_iter().map(|(key, _)| key.as_str()).collect(),
+        unset_examples: needs::unset_examples(recipe, &env),
         running: project.live.as_ref().map(|live| &live.id),
     };
     let text = render(&preview, recipe, name.as_str());
@@ -170,6 +184,9 @@ fn render(preview: &Preview<'_>, recipe: &Recipe, name: &str) -> String {
         })
         .collect();
     list("missing", &missing);
+    let words = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    list("makes", &words(&preview.generates));
+    list("not set", &words(&preview.unset_examples));
     text.push_str("\nnothing is done yet\n");
     text
 }

@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::tools;
+use super::{needs::Made, tools};
 use crate::{
     commands::Context,
     config::Size,
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     plan::{Part, Progress},
-    projects::{self, BuildUnit, MANIFEST, Recipe, Tree, WANTED_TEXTS},
+    projects::{self, BuildUnit, MANIFEST, Recipe, Tree},
     registry::Project,
     release::Spec,
     sys::{
@@ -35,6 +35,8 @@ pub struct Stage<'a> {
     pub id: ReleaseId,
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<String, u64>,
+    /// Secrets that it made.
+    pub generated: Vec<Made>,
     parts: Vec<Part>,
     steps: usize,
 }
@@ -83,7 +85,14 @@ pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
 
 impl<'a> Stage<'a> {
     pub fn new(project: &'a Project, id: ReleaseId) -> Self {
-        Self { project, id, phases: BTreeMap::new(), parts: Vec::new(), steps: 0 }
+        Self {
+            project,
+            id,
+            phases: BTreeMap::new(),
+            generated: Vec::new(),
+            parts: Vec::new(),
+            steps: 0,
+        }
     }
 
     pub(super) fn name(&self) -> &ProjectName {
@@ -162,16 +171,18 @@ impl<'a> Stage<'a> {
     pub fn recipe(&self, cx: &Context) -> Result<Recipe> {
         let dir = self.dir();
         let paths = cx.host.list_tree(&dir, 3)?.into_iter().collect();
-        let mut tree = Tree { paths, ..Tree::default() };
-        for name in WANTED_TEXTS.iter().filter(|name| tree.paths.contains(**name)) {
-            if let Some(text) = cx.host.read_text(&dir.join(name))? {
-                tree.texts.insert((*name).to_owned(), text);
-            }
-        }
         let manifest = match cx.host.read_text(&dir.join(MANIFEST))? {
             Some(text) => Some(projects::parse_manifest(&text)?),
             None => None,
         };
+        let mut tree = Tree { paths, ..Tree::default() };
+        for name in projects::wanted_texts(manifest.as_ref()) {
+            if tree.paths.contains(&name)
+                && let Some(text) = cx.host.read_text(&dir.join(&name))?
+            {
+                tree.texts.insert(name, text);
+            }
+        }
         let project = self.project;
         // The runtime that a project has by default is no choice of anybody's.
         let asked = Some(project.runtime)
@@ -203,7 +214,8 @@ impl<'a> Stage<'a> {
         if spec.public.is_some() {
             cx.host.allow(&dir, "www-data", "rX", true)?;
         }
-        let text = projects::release_file(&self.id);
+        let env = cx.host.read_text(&self.name().env_file())?.unwrap_or_default();
+        let text = projects::release_file(&self.id, spec, &env)?;
         cx.host.write(&dir.join(".release"), text.as_bytes(), shown, 0o640)?;
         let spec = serde_json::to_vec(spec)
             .map_err(|e| Error::failed("could not record a release").caused_by(e))?;

@@ -95,7 +95,12 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
     let Move { project, live, verb, deploy, phases, env, .. } = to;
     projects::check_own(project, &live.spec)?;
     check_units(cx, project, live)?;
-    let facts = facts::of_switch()?;
+    let mut facts = facts::of_switch()?;
+    if live.spec.url_scheme.is_some() {
+        let is = cx.host.read_text(&project.name.env_file())?;
+        facts.env = env.map(str::to_owned).or(is);
+        facts.release = is_complete(cx, &project.name, &live.id)?.then(|| live.id.clone());
+    }
     let unit = cx.host.unit(&project.name.unit())?;
     let mut wanted = (*project).clone();
     wanted.runtime = live.spec.runtime;

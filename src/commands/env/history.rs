@@ -85,7 +85,7 @@ pub(super) fn restore(args: &RestoreArgs, cx: &mut Context) -> Result<()> {
     cx.registry()?.project(&name)?;
     find(cx, &name, &id)?;
     let then = EnvFile::parse(&env_of(cx, &name, &id)?)?;
-    change(cx, &args.name, "env restore", &args.how, |file| {
+    change(cx, &args.name, "env restore", &args.how, &[], |file| {
         *file = then;
         Ok(())
     })

@@ -1,9 +1,12 @@
 //! `hostkit env`: the variables that a project's processes start with.
 
+mod generate;
 mod history;
 
 use std::{collections::BTreeMap, io::Read, path::Path};
 
+use generate::Asked;
+pub use generate::{Secret, Shown, add};
 use serde::Serialize;
 
 use super::{
@@ -19,7 +22,7 @@ use crate::{
     plan::differences,
     projects::{self, ManagedEnv},
     registry::{CheckpointKind, NewOperation, Project, Way},
-    secret::Secret,
+    secret::Secret as Value,
     ui::count,
 };
 
@@ -93,7 +96,8 @@ pub struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit env set my-shop LOG_LEVEL=info --restart
-  hostkit env set my-shop SECRET_KEY --generate
+  hostkit env set my-shop SECRET_KEY --generate --restart
+  hostkit env set my-shop ACCESS_CODE --generate words:4
   hostkit env set my-shop SMTP_PASSWORD < password-file")]
 pub struct SetArgs {
     /// Project whose environment to change
@@ -101,16 +105,17 @@ pub struct SetArgs {
     /// Variables; of a key alone the value is read from standard input
     #[arg(required = true, value_name = "KEY[=VALUE]")]
     variables: Vec<String>,
-    /// Make a random value for each key that has none
-    #[arg(long)]
-    generate: bool,
+    /// Make a random value for each key that has none: hex:32, base64:32, fernet, words:4 or
+    /// code:12, else as hostkit.toml says
+    #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "")]
+    generate: Option<Asked>,
     #[command(flatten)]
     how: How,
 }
 
 /// Make the environment what a file says
 ///
-/// Sets the file's variables and takes all others away, but for those that hostkit sets itself.
+/// Sets the file's variables and takes all others away, but for those that hostkit sets or makes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit env sync my-shop .env.production --dry-run
@@ -146,9 +151,12 @@ struct How {
 }
 
 #[derive(Serialize)]
-struct Changed {
+struct Changed<'a> {
     changed: Vec<String>,
     restarted: bool,
+    /// What was made, for operators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<BTreeMap<&'a str, &'a str>>,
 }
 
 /// The longest that is read from a file or from standard input.
@@ -254,18 +262,18 @@ fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
 }
 
 /// The variables of a file, but for those that hostkit sets.
-fn owners_variables(cx: &Context, args: &ImportArgs) -> Result<Vec<(String, Secret)>> {
+fn owners_variables(cx: &Context, args: &ImportArgs) -> Result<Vec<(String, Value)>> {
     let file = EnvFile::parse(&read(cx, &args.file)?)?;
     Ok(file
         .variables()
         .filter(|(key, _)| !ManagedEnv::KEYS.contains(key))
-        .map(|(key, value)| (key.to_owned(), Secret::new(value)))
+        .map(|(key, value)| (key.to_owned(), Value::new(value)))
         .collect())
 }
 
 fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
     let wanted = owners_variables(cx, args)?;
-    change(cx, &args.name, "env import", &args.how, |file| {
+    change(cx, &args.name, "env import", &args.how, &[], |file| {
         wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
     })
 }
@@ -273,9 +281,13 @@ fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
 /// Like an import, but what the file does not name is taken away.
 fn sync(args: &SyncArgs, cx: &mut Context) -> Result<()> {
     let wanted = owners_variables(cx, &args.import)?;
-    change(cx, &args.import.name, "env sync", &args.import.how, |file| {
+    let project = cx.registry()?.project(&args.import.name.parse()?)?;
+    let made = project.live.map(|live| live.spec.generated).unwrap_or_default();
+    change(cx, &args.import.name, "env sync", &args.import.how, &[], |file| {
         let stays = |key: &str| {
-            ManagedEnv::KEYS.contains(&key) || wanted.iter().any(|(named, _)| named == key)
+            ManagedEnv::KEYS.contains(&key)
+                || made.contains_key(key)
+                || wanted.iter().any(|(named, _)| named == key)
         };
         let gone: Vec<String> =
             file.variables().map(|(key, _)| key.to_owned()).filter(|key| !stays(key)).collect();
@@ -287,12 +299,22 @@ fn sync(args: &SyncArgs, cx: &mut Context) -> Result<()> {
 }
 
 fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
-    let mut wanted: Vec<(&str, Secret)> = Vec::new();
+    let project = cx.registry()?.project(&args.name.parse()?)?;
+    let of_release = |key: &str| project.live.as_ref()?.spec.generated.get(key).copied();
+    let kind_of = |key: &str| match args.generate {
+        Some(Asked::For(kind)) => kind,
+        _ => of_release(key).unwrap_or_default(),
+    };
+    let mut wanted: Vec<(&str, Value)> = Vec::new();
+    let mut made: Vec<&str> = Vec::new();
     let mut has_read = false;
     for variable in &args.variables {
         let (key, value) = match variable.split_once('=') {
-            Some((key, value)) => (key, Secret::new(value)),
-            None if args.generate => (variable.as_str(), Secret::generate()?),
+            Some((key, value)) => (key, Value::new(value)),
+            None if args.generate.is_some() => {
+                made.push(variable.as_str());
+                (variable.as_str(), kind_of(variable).make()?)
+            }
             None if has_read => {
                 return Err(Error::usage("bad_value", "only one value can come on standard input")
                     .hint("set the others one by one, or by `hostkit env import`"));
@@ -300,14 +322,14 @@ fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
             None => {
                 has_read = true;
                 check_key(variable)?;
-                (variable.as_str(), Secret::new(read(cx, "-")?.trim_end_matches(['\n', '\r'])))
+                (variable.as_str(), Value::new(read(cx, "-")?.trim_end_matches(['\n', '\r'])))
             }
         };
         check_key(key)?;
         refuse_managed(key)?;
         wanted.push((key, value));
     }
-    change(cx, &args.name, "env set", &args.how, |file| {
+    change(cx, &args.name, "env set", &args.how, &made, |file| {
         wanted.iter().try_for_each(|(key, value)| file.set(key, value.expose()))
     })
 }
@@ -323,7 +345,7 @@ fn refuse_managed(key: &str) -> Result<()> {
 fn unset(args: &UnsetArgs, cx: &mut Context) -> Result<()> {
     args.keys.iter().try_for_each(|key| refuse_managed(key))?;
     let name: ProjectName = args.name.parse()?;
-    change(cx, &args.name, "env unset", &args.how, |file| {
+    change(cx, &args.name, "env unset", &args.how, &[], |file| {
         let absent = args.keys.iter().find(|key| !file.unset(key));
         absent.map_or(Ok(()), |key| Err(not_set(&name, key)))
     })
@@ -335,6 +357,7 @@ fn change(
     name: &str,
     verb: &'static str,
     how: &How,
+    made: &[&str],
     edit: impl FnOnce(&mut EnvFile) -> Result<()>,
 ) -> Result<()> {
     let name: ProjectName = name.parse()?;
@@ -375,8 +398,12 @@ fn change(
         ),
         (n, false, false) => format!("{} changed\n", count(n, "variable")),
     };
-    let data = Changed { changed, restarted: restarts };
-    cx.ui.result(verb, Some(name.as_str()), &data, &told);
+    let values: Vec<(&str, Value)> =
+        made.iter().filter_map(|key| Some((*key, Value::new(after.get(key)?)))).collect();
+    let secrets = values.iter().map(|(key, value)| Secret { key, value, about: "" });
+    let shown = Shown::of(cx, secrets);
+    let data = Changed { changed, restarted: restarts, secrets: shown.values() };
+    cx.ui.result(verb, Some(name.as_str()), &data, &(told + &shown.text(&name)));
     Ok(())
 }
 

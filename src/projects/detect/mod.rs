@@ -3,6 +3,7 @@
 mod migrations;
 mod node;
 mod package;
+mod parts;
 mod php;
 mod pins;
 mod procfile;
@@ -12,16 +13,19 @@ mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use parts::{FoundRoute, Serves, wanted_texts};
 pub use php::Fpm;
 
 use super::{
-    manifest::{Install, Manifest, Migrate, printable},
+    manifest::{Install, Manifest, Migrate, Services, printable},
     unit::split_command,
 };
 use crate::{
+    envfile,
     error::{Error, Result},
     names::{ProjectName, Runtime},
     release::{Health, Kind, Process, Spec},
+    secret::Generated,
 };
 use package::Package;
 
@@ -32,9 +36,12 @@ use package::Package;
 pub const HOME: &str = "^";
 
 /// Files whose text tells what a tree is; none of them is large.
-pub const WANTED_TEXTS: &[&str] = &[
+const TEXTS: &[&str] = &[
+    ".env.example",
     "Procfile",
+    "app/main.py",
     "composer.json",
+    "main.py",
     "manage.py",
     "next.config.js",
     "next.config.mjs",
@@ -52,7 +59,7 @@ const MEMORY: u64 = 1500 << 20;
 pub struct Tree {
     /// Files, relative to the top, not deeper than three levels.
     pub paths: BTreeSet<String>,
-    /// The texts of [`WANTED_TEXTS`] that are there.
+    /// The texts of [`wanted_texts`] that are there.
     pub texts: BTreeMap<String, String>,
 }
 
@@ -79,12 +86,19 @@ pub struct Recipe {
     pub spec: Spec,
     /// Directories of which the build makes one, for a static site whose `public` is open yet.
     pub public_candidates: Vec<String>,
+    /// Routes that a tree of several parts needs, where no manifest says any.
+    pub routes: Vec<FoundRoute>,
     /// Seconds that all steps may take.
     pub timeout: u64,
     /// Bytes that each may use.
     pub memory: u64,
     /// Variables that `.env` has to have, and what they are for.
     pub required: BTreeMap<String, String>,
+    /// Variables that are made where `.env` has none.
+    pub generated: BTreeMap<String, Generated>,
+    pub services: Services,
+    /// Variables that `.env.example` names.
+    pub example: Vec<String>,
     /// What a person should know of it.
     pub notes: Vec<String>,
 }
@@ -96,7 +110,11 @@ pub struct BuildStep {
     /// A program with a `/` that is no absolute path lies below the release. Nothing is expanded.
     pub command: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Below the release; "" is the release itself.
+    pub directory: String,
     pub phase: Phase,
+    /// Whether it fills the release's `venv`, and nothing else.
+    pub fills_venv: bool,
     /// Programs that the server has to have.
     pub needs: Vec<&'static str>,
 }
@@ -123,7 +141,9 @@ impl BuildStep {
             title: title.into(),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             environment: Vec::new(),
+            directory: String::new(),
             phase,
+            fills_venv: false,
             needs: Vec::new(),
         }
     }
@@ -150,6 +170,23 @@ impl Tree {
         self.paths.range(dir.clone()..).next().is_some_and(|path| path.starts_with(&dir))
     }
 
+    /// A directory of it, as a tree.
+    fn below(&self, dir: &str) -> Self {
+        if dir.is_empty() {
+            return self.clone();
+        }
+        let start = format!("{dir}/");
+        let inner = |path: &String| path.strip_prefix(&start).map(str::to_owned);
+        Self {
+            paths: self.paths.iter().filter_map(inner).collect(),
+            texts: self
+                .texts
+                .iter()
+                .filter_map(|(path, text)| Some((inner(path)?, text.clone())))
+                .collect(),
+        }
+    }
+
     fn text(&self, path: &str) -> &str {
         self.texts.get(path).map_or("", |text| text.strip_prefix('\u{feff}').unwrap_or(text))
     }
@@ -158,7 +195,10 @@ impl Tree {
 /// What is asked of a tree.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
+    /// The part of it that decides: all of it, or the directory `base`.
     tree: &'a Tree,
+    /// Where that lies below the release; "" is the release itself.
+    base: &'a str,
     manifest: &'a Manifest,
     own_start: Option<&'a str>,
     project: &'a ProjectName,
@@ -194,20 +234,20 @@ struct Found {
 
 struct Start {
     command: Vec<String>,
-    directory: &'static str,
+    directory: String,
 }
 
 impl Start {
     fn new(command: &[&str]) -> Self {
         let command = command.iter().map(|&word| word.to_owned()).collect();
-        Self { command, directory: "" }
+        Self { command, directory: String::new() }
     }
 
     fn web(self, health: Option<Health>) -> Process {
         Process {
             name: "web".into(),
             command: self.command,
-            directory: self.directory.into(),
+            directory: self.directory,
             kind: Kind::Web,
             health,
         }
@@ -228,10 +268,12 @@ pub fn recipe(
 ) -> Result<Recipe> {
     let empty = Manifest::default();
     let manifest = manifest.unwrap_or(&empty);
-    let this = Asked { tree, manifest, own_start, project, tools };
+    let base = parts::base(tree, manifest, own_start);
+    let part = tree.below(&base);
+    let this = Asked { tree: &part, base: &base, manifest, own_start, project, tools };
     let (runtime, because) = runtime::decide(&this, asked)?;
     let package = match runtime {
-        Runtime::Nextjs | Runtime::Node | Runtime::Php | Runtime::Static => Package::of(tree)?,
+        Runtime::Nextjs | Runtime::Node | Runtime::Php | Runtime::Static => Package::of(&part)?,
         Runtime::Custom | Runtime::Python => Package::default(),
     };
     let mut found = match runtime {
@@ -242,9 +284,11 @@ pub fn recipe(
         Runtime::Python => python::find(&this),
         Runtime::Static => site::find(&this, &package),
     };
+    parts::settle(&this, runtime, &mut found);
+    let routes = parts::frontend(&this, tree, &mut found)?;
     let processes = processes(&this, runtime, &mut found)?;
-    let steps = steps(manifest, found.steps);
-    let installs = pins::digest(tree, &steps);
+    let steps = steps(&this, found.steps);
+    let installs = pins::digest(&part, &steps);
     let replaced =
         processes.iter().any(|process| process.kind == Kind::Release || process.name == "migrate");
     let runs = !replaced && manifest.migrate == Migrate::Detected;
@@ -262,25 +306,61 @@ pub fn recipe(
             environment: found.environment,
             installs,
             switch: manifest.switch.clone(),
+            generated: manifest
+                .generated
+                .iter()
+                .map(|(key, one)| (key.clone(), one.kind))
+                .collect(),
+            url_scheme: manifest.services.url_scheme.clone(),
         },
         public_candidates: found.public_candidates,
+        routes,
         timeout: manifest.build.timeout.unwrap_or(TIMEOUT),
         memory: manifest.build.memory.unwrap_or(MEMORY),
         required: manifest.required.clone(),
+        generated: manifest.generated.clone(),
+        services: manifest.services.clone(),
+        example: example(&[tree, &part]),
         notes: found.notes,
     })
 }
 
+/// Names of variables in `.env.example` of a tree or its part, whatever else those say.
+fn example(trees: &[&Tree]) -> Vec<String> {
+    let name = |line: &str| {
+        let line = line.trim();
+        let (key, _) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        let key = key.trim();
+        envfile::check_key(key).is_ok().then(|| key.to_owned())
+    };
+    let lines = trees.iter().flat_map(|tree| tree.text(".env.example").lines());
+    let mut names: Vec<String> = lines.filter_map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// The manifest's steps instead of those of the build; what installs stays, if it may.
-fn steps(manifest: &Manifest, mut found: Vec<BuildStep>) -> Vec<BuildStep> {
+fn steps(this: &Asked<'_>, mut found: Vec<BuildStep>) -> Vec<BuildStep> {
+    let manifest = this.manifest;
     if manifest.build.install == Install::Nothing {
         found.retain(|step| step.phase != Phase::Install);
     }
     let Some(own) = &manifest.build.steps else { return found };
     found.retain(|step| step.phase == Phase::Install);
+    // Programs whose own places for it lie in the home, where nobody but root may write.
+    let caches = [
+        ("CARGO_HOME", "cargo"),
+        ("COMPOSER_HOME", "composer-home"),
+        ("GOPATH", "go"),
+        ("YARN_GLOBAL_FOLDER", "yarn"),
+        ("npm_config_cache", "npm"),
+    ];
     let named = |step: &String| {
         let first = step.lines().next().unwrap_or_default();
-        BuildStep::new(Phase::Build, &printable(first), &["/bin/sh", "-c", step])
+        let mut step = BuildStep::new(Phase::Build, &printable(first), &["/bin/sh", "-c", step]);
+        step.environment = caches.map(|(key, dir)| (key.to_owned(), this.cache(dir))).into();
+        step
     };
     found.extend(own.iter().map(named));
     found
@@ -290,7 +370,7 @@ fn steps(manifest: &Manifest, mut found: Vec<BuildStep>) -> Vec<BuildStep> {
 fn processes(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Result<Vec<Process>> {
     let mut processes = this.manifest.processes.clone();
     for process in &mut processes {
-        in_full(&mut process.command, runtime);
+        in_full(&mut process.command, runtime, this.base);
     }
     if runtime == Runtime::Php {
         // php-fpm answers, whatever the manifest says of how to tell.
@@ -306,7 +386,7 @@ fn processes(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Result<Ve
         (Some(line), _) => Start {
             // No variable is expanded in what was given as it is.
             command: split_command(line)?.iter().map(|word| word.replace('$', "$$")).collect(),
-            directory: if runtime == Runtime::Python { HOME } else { "" },
+            directory: if runtime == Runtime::Python { HOME.into() } else { String::new() },
         },
         (None, Some(start)) => start,
         (None, None) => return Err(no_start(this, runtime)),
@@ -332,15 +412,17 @@ fn no_start(this: &Asked<'_>, runtime: Runtime) -> Error {
 const SYSTEM: &[&str] =
     &["bash", "env", "java", "node", "npm", "npx", "perl", "php", "python3", "ruby", "sh"];
 
-/// Gives a bare program its path.
-fn in_full(command: &mut [String], runtime: Runtime) {
+/// Gives a bare program its path; `base` is where node's packages are installed.
+fn in_full(command: &mut [String], runtime: Runtime, base: &str) {
     let Some(program) = command.first_mut().filter(|program| !program.contains('/')) else {
         return;
     };
     let is_system = SYSTEM.contains(&program.as_str());
     *program = match runtime {
         Runtime::Python if !is_system || program == "python3" => format!("venv/bin/{program}"),
-        Runtime::Nextjs | Runtime::Node if !is_system => format!("node_modules/.bin/{program}"),
+        Runtime::Nextjs | Runtime::Node if !is_system => {
+            parts::within(base, &format!("node_modules/.bin/{program}"))
+        }
         _ => format!("/usr/bin/{program}"),
     };
 }

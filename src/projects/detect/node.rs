@@ -94,7 +94,7 @@ fn plain_script(package: &Package) -> Option<Start> {
         return None;
     }
     command[0] = "/usr/bin/node".into();
-    Some(Start { command, directory: "" })
+    Some(Start { command, directory: String::new() })
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -39,7 +39,7 @@ pub(super) fn pages(tree: &Tree) -> Option<&'static str> {
 }
 
 pub(super) fn find(this: &Asked<'_>, package: &Package) -> Result<Found> {
-    let Asked { tree, manifest, own_start, project, tools } = this;
+    let Asked { tree, manifest, own_start, project, tools, .. } = this;
     let public = manifest.public.clone().or_else(|| pages(tree).map(str::to_owned));
     let Some(public) = public else {
         return Err(Error::usage("no_pages", format!("`{project}` has no page in PHP"))
@@ -51,7 +51,8 @@ pub(super) fn find(this: &Asked<'_>, package: &Package) -> Result<Found> {
     if own_start.is_some() {
         found.notes.push("php-fpm answers, so the start command is not used".into());
     }
-    found.start = Some(Start { command: php::command(project, &fpm.program()), directory: "" });
+    found.start =
+        Some(Start { command: php::command(project, &fpm.program()), directory: String::new() });
     if tree.has("composer.json") {
         composer(this, &mut found)?;
     }

@@ -2,13 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{BuildStep, Phase, Tree};
+use super::{BuildStep, Tree};
 
 /// A digest of all that an installation by pip depends on, if each requirement names its version:
 /// where it is the same, what was installed before would be installed again.
 pub(super) fn digest(tree: &Tree, steps: &[BuildStep]) -> Option<String> {
-    let installs: Vec<&BuildStep> =
-        steps.iter().filter(|step| step.phase == Phase::Install).collect();
+    let installs: Vec<&BuildStep> = steps.iter().filter(|step| step.fills_venv).collect();
     let [venv, pip] = installs[..] else { return None };
     let is_pip = pip.command.ends_with(&["--requirement".into(), "requirements.txt".into()]);
     let text = tree.text("requirements.txt");

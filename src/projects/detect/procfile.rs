@@ -16,8 +16,9 @@ pub(super) fn start(this: &Asked<'_>, runtime: Runtime, found: &mut Found) -> Op
     let (_, command) = lines.into_iter().find(|(name, _)| *name == "web")?;
     match manifest::words(command) {
         Ok(mut command) => {
-            in_full(&mut command, runtime);
-            Some(Start { command, directory: "" })
+            // What is below a part gets its path with all else of that part.
+            in_full(&mut command, runtime, "");
+            Some(Start { command, directory: String::new() })
         }
         Err(refused) => {
             found.notes.push(format!("`web` of the Procfile can't be used: {}", refused.why));

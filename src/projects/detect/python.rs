@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::Value;
 
-use super::{Asked, BuildStep, Found, HOME, Phase, Start, Tree, migrations, procfile};
+use super::{Asked, BuildStep, Found, HOME, Phase, Start, Tree, migrations, parts, procfile};
 use crate::names::Runtime;
 
 pub(super) fn find(this: &Asked<'_>) -> Found {
@@ -103,7 +103,8 @@ fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
     let shares_pip = tools.pip && !wants_pip(this);
     let venv: &[&str] = if shares_pip { &["--without-pip", "venv"] } else { &["venv"] };
     let command = [&["/usr/bin/python3", "-m", "venv"], venv].concat();
-    found.steps.push(step("venv", &command).needing("python3"));
+    let venv = step("venv", &command).needing("python3");
+    found.steps.push(BuildStep { fills_venv: true, ..venv });
     let what: &[&str] = if tree.has("requirements.txt") {
         &["--requirement", "requirements.txt"]
     } else if tree.has("pyproject.toml") && needs.is_package() {
@@ -112,27 +113,30 @@ fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
         found.notes.push("nothing names dependencies, so none are installed".into());
         return;
     };
+    let python = format!("{}venv/bin/python", parts::up(this.base));
     let pip: &[&str] = if shares_pip {
-        &["/usr/bin/python3", "-m", "pip", "--python", "venv/bin/python"]
+        &["/usr/bin/python3", "-m", "pip", "--python", &python]
     } else {
         &["venv/bin/python", "-m", "pip"]
     };
     let install = ["install", "--disable-pip-version-check", "--no-input"];
     let command = [pip, &install, what].concat();
     let cache = this.cache("pip");
-    found.steps.push(step("dependencies", &command).with(&[("PIP_CACHE_DIR", &cache)]));
+    let install = step("dependencies", &command).with(&[("PIP_CACHE_DIR", &cache)]);
+    let directory = this.base.to_owned();
+    found.steps.push(BuildStep { directory, fills_venv: true, ..install });
 }
 
 fn by_uv(this: &Asked<'_>, found: &mut Found) {
     let uv = ["/usr/bin/env", "uv", "sync", "--frozen", "--no-dev"];
     let step = BuildStep::new(Phase::Install, "dependencies", &uv).needing("uv").with(&[
-        ("UV_PROJECT_ENVIRONMENT", "venv"),
+        ("UV_PROJECT_ENVIRONMENT", &format!("{}venv", parts::up(this.base))),
         ("UV_LINK_MODE", "copy"),
         ("UV_CACHE_DIR", &this.cache("uv")),
         ("UV_COMPILE_BYTECODE", "1"),
         ("UV_PYTHON_DOWNLOADS", "never"),
     ]);
-    found.steps.push(step);
+    found.steps.push(BuildStep { directory: this.base.to_owned(), ..step });
 }
 
 fn by_poetry(this: &Asked<'_>, found: &mut Found) {
@@ -143,9 +147,9 @@ fn by_poetry(this: &Asked<'_>, found: &mut Found) {
         ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
         ("POETRY_CACHE_DIR", &this.cache("pypoetry")),
     ]);
-    found.steps.push(step);
+    found.steps.push(BuildStep { directory: this.base.to_owned(), ..step });
     // Poetry's own place for it is not where the unit looks.
-    let link = ["/bin/ln", "-sfn", ".venv", "venv"];
+    let link = ["/bin/ln", "-sfn", &parts::within(this.base, ".venv"), "venv"];
     found.steps.push(BuildStep::new(Phase::Install, "venv", &link));
 }
 
@@ -159,9 +163,9 @@ fn wants_pip(this: &Asked<'_>) -> bool {
 /// The contract first (`python -m app`), then what frameworks are known for.
 fn start(this: &Asked<'_>, needs: &Needs, found: &mut Found) -> Start {
     let tree = this.tree;
-    let classic = Start { directory: HOME, ..Start::new(&["venv/bin/python", "-m", "app"]) };
+    let classic = Start { directory: HOME.into(), ..Start::new(&["venv/bin/python", "-m", "app"]) };
     if tree.has("__main__.py") {
-        return classic;
+        return if this.base.is_empty() { classic } else { Start::new(&["venv/bin/python", "."]) };
     }
     if let Some(start) = procfile::start(this, Runtime::Python, found) {
         return start;
@@ -176,8 +180,14 @@ fn start(this: &Asked<'_>, needs: &Needs, found: &mut Found) -> Start {
         let server = "venv/bin/uvicorn";
         Start::new(&[server, module, "--host", "127.0.0.1", "--port", "$PORT"])
     };
+    let app = |file: &str| parts::fastapi(tree.text(file));
     match (tree.has("main.py"), tree.has("app/main.py"), needs.name("uvicorn")) {
-        (true, _, true) => return uvicorn("main:app"),
+        (_, true, true) if app("main.py").is_none() && app("app/main.py").is_some() => {
+            return uvicorn(&format!("app.main:{}", app("app/main.py").unwrap_or("app")));
+        }
+        (true, _, true) => {
+            return uvicorn(&format!("main:{}", app("main.py").unwrap_or("app")));
+        }
         (_, true, true) => return uvicorn("app.main:app"),
         (true, _, false) => return Start::new(&["venv/bin/python", "main.py"]),
         _ => {}

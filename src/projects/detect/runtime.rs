@@ -4,7 +4,7 @@ use super::{
     Asked, Tree,
     node::{ENTRIES, next_output},
     package::Package,
-    php,
+    parts, php,
 };
 use crate::{
     error::{Error, Result},
@@ -70,7 +70,7 @@ pub(super) fn decide(this: &Asked<'_>, asked: Option<Runtime>) -> Result<(Runtim
     let looks = looks(this, asked)?;
     let fits = |runtime: Runtime| asked.is_none_or(|asked| asked == runtime);
     if let Some((runtime, because)) = looks.iter().find(|(runtime, _)| fits(*runtime)) {
-        return Ok((*runtime, (*because).into()));
+        return Ok((*runtime, parts::because(this.base, because)));
     }
     match (asked, looks.first()) {
         (Some(asked), Some((runtime, because))) => Err(differs(this, asked, *runtime, because)),

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::projects::manifest::parse_manifest;
 
+mod parts;
 mod php;
 
 const ALL_TOOLS: Tools = Tools {
@@ -20,7 +21,7 @@ fn tree(entries: &[&str]) -> Tree {
     for entry in entries {
         let (path, text) = entry.split_once('=').unwrap_or((entry, ""));
         tree.paths.insert(path.into());
-        if WANTED_TEXTS.contains(&path) {
+        if wanted_texts(None).iter().any(|name| name == path) {
             tree.texts.insert(path.into(), text.into());
         }
     }
@@ -454,7 +455,7 @@ fn a_manifest_replaces_what_builds_and_keeps_what_installs() {
 }
 
 fn entry() -> impl Strategy<Value = String> {
-    let names: Vec<String> = WANTED_TEXTS
+    let names: Vec<String> = TEXTS
         .iter()
         .chain(&[
             "app.py",
@@ -465,6 +466,10 @@ fn entry() -> impl Strategy<Value = String> {
             "x/wsgi.py",
             "index.js",
             "index.php",
+            "backend/requirements.txt",
+            "backend/main.py",
+            "frontend/package.json",
+            "server/package.json",
         ])
         .map(|&name| name.to_owned())
         .collect();

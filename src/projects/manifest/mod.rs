@@ -1,26 +1,37 @@
 //! `hostkit.toml` in a source tree: what the project's owner says of it. A stranger's text.
 
 mod command;
+mod environment;
+mod keys;
+mod mistakes;
 mod process;
 mod reader;
 mod schedule;
+mod schema;
+mod services;
+mod written;
 
 use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
 pub(super) use command::words;
+pub(super) use keys::is_read;
+pub use mistakes::mistakes;
 pub(super) use process::name_fault;
 pub(super) use reader::printable;
 use reader::{At, Table};
 pub(super) use schedule::on_calendar;
+pub use schema::schema;
+pub use services::Services;
+pub use written::manifest_text;
 
 use crate::{
     config::Size,
-    envfile,
-    error::{Error, Result},
+    error::Result,
     names::{Runtime, nearest},
     release::{Process, Strategy, Switch},
+    secret::Generated,
 };
 
 /// The file's name, at the top of the tree.
@@ -31,10 +42,7 @@ const MOST_STEPS: usize = 50;
 const MOST_SHARED: usize = 50;
 
 /// Tables that belong to later versions.
-const LATER: &[&str] = &["expose", "routes", "services"];
-
-/// Variables that hostkit sets in each `.env`, which wins over a default.
-const OWN_VARIABLES: &[&str] = &["HOST", "PORT", "PROJECT_NAME"];
+const LATER: &[&str] = &["expose", "routes"];
 
 /// What a release can't have as a link into `shared/`.
 const NOT_SHARED: &[&str] = &[".complete", ".git", "hostkit.toml", "node_modules", "venv"];
@@ -54,6 +62,9 @@ pub struct Manifest {
     pub environment: BTreeMap<String, String>,
     /// Variables that have to be in `.env`, and what they are for.
     pub required: BTreeMap<String, String>,
+    /// Variables that are made where `.env` has none.
+    pub generated: BTreeMap<String, Generated>,
+    pub services: Services,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -82,17 +93,25 @@ pub enum Migrate {
 }
 
 pub fn parse_manifest(text: &str) -> Result<Manifest> {
+    let text = plain(text);
+    read(text, &document(text)?)
+}
+
+fn plain(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn document(text: &str) -> Result<DeTable<'_>> {
     if text.len() > LONGEST {
         let why = format!("it has {} bytes, and {LONGEST} are the most", text.len());
         return Err(reader::refused(text, None, why));
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let parsed = DeTable::parse(text).map_err(|e| {
-        let why = e.message().lines().next().unwrap_or("it is no TOML");
-        reader::refused(text, e.span().as_ref(), printable(why))
-            .hint("it is TOML: `key = \"value\"` lines below `[table]` lines")
-    })?;
-    let whole = Table::whole(text, parsed.get_ref());
+    let parsed = DeTable::parse(text).map_err(|e| reader::no_toml(text, &e))?;
+    Ok(parsed.into_inner())
+}
+
+fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
+    let whole = Table::whole(text, document);
     if let Some(later) = whole.keys().into_iter().find(|key| LATER.contains(&key.value)) {
         let At { value, span } = later;
         return Err(whole
@@ -103,7 +122,7 @@ pub fn parse_manifest(text: &str) -> Result<Manifest> {
             .coded("not_yet")
             .hint(format!("leave `[{value}]` out: all requests go to `[process.web]`")));
     }
-    whole.knows(&["build", "deploy", "env", "process", "project"])?;
+    whole.knows(keys::MANIFEST)?;
     let mut manifest = Manifest::default();
     if let Some(table) = whole.table("project")? {
         project(&mut manifest, &table)?;
@@ -115,14 +134,17 @@ pub fn parse_manifest(text: &str) -> Result<Manifest> {
         deploy(&mut manifest, &table)?;
     }
     manifest.processes = process::read(&whole, &manifest)?;
+    if let Some(table) = whole.table("services")? {
+        manifest.services = services::read(&table)?;
+    }
     if let Some(table) = whole.table("env")? {
-        environment(&mut manifest, &table)?;
+        environment::read(&mut manifest, &table)?;
     }
     Ok(manifest)
 }
 
 fn project(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
-    table.knows(&["public", "runtime", "shared"])?;
+    table.knows(keys::PROJECT)?;
     if let Some(at) = table.string("runtime")? {
         let words = Runtime::ALL.map(Runtime::as_str);
         manifest.runtime = Some(one_of(table, &at, "runtime", &words)?.parse()?);
@@ -152,7 +174,7 @@ fn project(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
 }
 
 fn build(table: &Table<'_>) -> Result<Build> {
-    table.knows(&["install", "memory", "steps", "timeout"])?;
+    table.knows(keys::BUILD)?;
     let mut build = Build { timeout: table.seconds("timeout", 1, 6 * 3600)?, ..Build::default() };
     if let Some(steps) = table.strings("steps", MOST_STEPS)? {
         let odd = |c: char| c.is_control() && c != '\n' && c != '\t';
@@ -179,7 +201,7 @@ fn build(table: &Table<'_>) -> Result<Build> {
 }
 
 fn deploy(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
-    table.knows(&["drain", "migrate", "strategy", "timeout", "watch"])?;
+    table.knows(keys::DEPLOY)?;
     let usual = Switch::default();
     let strategy = match table.string("strategy")? {
         Some(at) if one_of(table, &at, "strategy", &["restart", "standby"])? == "restart" => {
@@ -198,49 +220,6 @@ fn deploy(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
         manifest.migrate = Migrate::Never;
     }
     Ok(())
-}
-
-fn environment(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
-    let required = match table.table("required")? {
-        Some(required) => variables(&required, |_| false)?,
-        None => BTreeMap::new(),
-    };
-    let defaults = variables(table, |key| key == "required")?;
-    for At { value, span } in table.keys() {
-        if OWN_VARIABLES.contains(&value) {
-            let why = format!("hostkit sets `{value}` in each `.env`, and that wins");
-            return Err(table.refused(&span, why));
-        }
-        if required.contains_key(value) {
-            let why = format!("`{value}` is required, so it can't have a default");
-            return Err(table.refused(&span, why));
-        }
-    }
-    let long = |text: &String| text.chars().count() > 200 || text.contains(char::is_control);
-    if let Some((key, _)) = required.iter().find(|(_, what)| long(what)) {
-        let why = format!("`env.required.{key}` wants one line of up to 200 characters");
-        return Err(table.refused(&table.span, why));
-    }
-    manifest.environment = defaults;
-    manifest.required = required;
-    Ok(())
-}
-
-fn variables(table: &Table<'_>, skip: fn(&str) -> bool) -> Result<BTreeMap<String, String>> {
-    let mut variables = BTreeMap::new();
-    for At { value: key, span } in table.keys() {
-        if skip(key) && table.is_table(key) {
-            continue;
-        }
-        envfile::check_key(key).map_err(|Error { message, cause, hint, .. }| {
-            let error = table.refused(&span, cause.unwrap_or(message));
-            hint.into_iter().fold(error, Error::hint)
-        })?;
-        if let Some(at) = table.string(key)? {
-            variables.insert(key.to_owned(), at.value.to_owned());
-        }
-    }
-    Ok(variables)
 }
 
 fn one_of<'a>(

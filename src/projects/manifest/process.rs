@@ -1,7 +1,7 @@
 //! `[process.…]`: what runs, and when it counts as up.
 
 use super::{
-    Manifest, command, path,
+    Manifest, command, keys, path,
     reader::{At, Table, printable},
     schedule::on_calendar,
 };
@@ -58,10 +58,22 @@ pub(in crate::projects) fn name_fault(name: &str) -> Option<(String, String)> {
 }
 
 fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
-    table.knows(&["command", "directory", "health", "schedule", "when"])?;
+    table.knows(keys::PROCESS)?;
     if name == "web" && so_far.runtime == Some(Runtime::Php) {
         return pages(table, so_far.switch.timeout);
     }
+    let directory = match table.string("directory")? {
+        Some(at) => path(&at).map_err(|why| table.refused(&at.span, why))?,
+        None => String::new(),
+    };
+    let kind = kind(name, table)?;
+    let health = health(table, so_far.switch.timeout)?;
+    if let (Some(at), true) = (&health, kind != Kind::Web) {
+        return Err(table
+            .refused(&at.span, format!("`{name}` has no port, so no page can tell of its health"))
+            .hint("only `[process.web]` has `health`"));
+    }
+    // Last, so that who asks for all mistakes hears of the others first.
     let Some(line) = table.string("command")? else {
         return Err(table
             .refused(&table.span, format!("the process `{name}` has no command"))
@@ -74,17 +86,6 @@ fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
             None => error.hint("give a program and its arguments: \"venv/bin/python -m worker\""),
         }
     })?;
-    let directory = match table.string("directory")? {
-        Some(at) => path(&at).map_err(|why| table.refused(&at.span, why))?,
-        None => String::new(),
-    };
-    let kind = kind(name, table)?;
-    let health = health(table, so_far.switch.timeout)?;
-    if let (Some(at), true) = (&health, kind != Kind::Web) {
-        return Err(table
-            .refused(&at.span, format!("`{name}` has no port, so no page can tell of its health"))
-            .hint("only `[process.web]` has `health`"));
-    }
     let health = health.map(|at| at.value);
     Ok(Process { name: name.into(), command: words, directory, kind, health })
 }
@@ -137,7 +138,7 @@ fn health(process: &Table<'_>, timeout: u64) -> Result<Option<At<Health>>> {
         return Ok(Some(At { value, span: at.span }));
     }
     let Some(table) = process.table("health")? else { return Ok(None) };
-    table.knows(&["body", "path", "status", "timeout"])?;
+    table.knows(keys::HEALTH)?;
     let path = match table.string("path")? {
         Some(at) => page(&table, &at)?,
         None => return Err(table.refused(&table.span, "`health` has no path")),

@@ -33,7 +33,8 @@ impl<'a> Table<'a> {
     }
 
     /// Refuses the first key that is none of `known`.
-    pub(super) fn knows(&self, known: &[&str]) -> Result<()> {
+    pub(super) fn knows(&self, known: &[impl AsRef<str>]) -> Result<()> {
+        let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
         let unknown = self
             .table
             .keys()
@@ -187,15 +188,24 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 pub(super) fn refused(text: &str, span: Option<&Span>, why: impl fmt::Display) -> Error {
-    let message = match span.and_then(|span| text.get(..span.start)) {
-        Some(before) => {
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let place = span.and_then(|span| text.get(..span.start)).map(|before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    });
+    let message = match place {
+        Some((line, column)) => {
             format!("`hostkit.toml` can't be used: line {line}, column {column}")
         }
         None => "`hostkit.toml` can't be used".into(),
     };
-    Error::usage("bad_manifest", message).caused_by(why)
+    Error { place, ..Error::usage("bad_manifest", message).caused_by(why) }
+}
+
+pub(super) fn no_toml(text: &str, error: &toml::de::Error) -> Error {
+    let why = error.message().lines().next().unwrap_or("it is no TOML");
+    refused(text, error.span().as_ref(), printable(why))
+        .hint("it is TOML: `key = \"value\"` lines below `[table]` lines")
 }
 
 /// Text of a stranger's: without control characters, and not without end.

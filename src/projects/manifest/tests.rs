@@ -36,7 +36,15 @@ schedule = "@daily"
 [env]
 LOG_LEVEL = "info"
 [env.required]
-ACCESS_CODE = "typed into the login page"
+SMTP_URL = "where mail goes"
+[env.generate]
+SECRET_KEY = "hex:32"
+ACCESS_CODE = { kind = "words:4", show = true, about = "typed into the login page" }
+
+[services]
+postgres = { url_scheme = "postgresql+psycopg" }
+redis = true
+storage = false
 "#;
 
 #[test]
@@ -70,9 +78,23 @@ fn php_has_no_command() {
     assert!(error.hint.unwrap().contains("a server of your own in PHP"));
 }
 
+fn assert_told(wrong: &[(&str, &str, &str)]) {
+    for (text, cause, hint) in wrong {
+        let error = parse_manifest(text).unwrap_err();
+        assert_eq!(error.code, "bad_manifest", "{text}");
+        assert!(error.message.contains("line "), "{text}: {error}");
+        assert!(error.cause.as_ref().unwrap().contains(cause), "{text}: {error}");
+        assert!(
+            error.hint.as_deref().unwrap_or_default().contains(hint),
+            "{text}: {:?}",
+            error.hint
+        );
+    }
+}
+
 #[test]
 fn what_is_wrong_is_told() {
-    for (text, cause, hint) in [
+    assert_told(&[
         ("[projct]\n", "there is no key `projct`", "did you mean `project`?"),
         ("[wholly]\n", "there is no key `wholly`", "there are build, deploy, env"),
         ("[project]\nname = 1\n", "there is no key `project.name`", "`[project]` knows public,"),
@@ -109,6 +131,12 @@ fn what_is_wrong_is_told() {
         ("[deploy]\nwatch = \"500ms\"\n", "wants whole seconds from 0 to 3600", ""),
         ("[deploy]\nwatch = -1\n", "`deploy.watch` is less than nothing", ""),
         ("[deploy]\nstrategy = \"restrt\"\n", "can't be `restrt`", "did you mean `restart`?"),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_variables_and_services_is_told() {
+    assert_told(&[
         ("[env]\nLD_PRELOAD = \"x\"\n", "it would change which code the process runs", ""),
         ("[env]\n\"A B\" = \"x\"\n", "a key has letters, digits and _", ""),
         ("[env]\nA = 5\n", "`env.A` wants a text, not a number", "put it in quotes: \"5\""),
@@ -117,24 +145,37 @@ fn what_is_wrong_is_told() {
         ("[env]\nPORT = \"80\"\n", "hostkit sets `PORT`", ""),
         ("[env]\nA = \"1\"\n[env.required]\nA = \"b\"\n", "`A` is required, so", ""),
         ("[env.required]\nA = \"b\\nc\"\n", "`env.required.A` wants one line", ""),
+        ("[env]\nA = \"1\"\n[env.generate]\nA = \"hex\"\n", "`A` is generated, so it can't", ""),
+        ("[env.required]\nA = \"\"\n[env.generate]\nA = \"hex\"\n", "nobody is required", ""),
+        ("[env.generate]\nA = \"hexx\"\n", "`hexx` is no kind of secret", "A = \"hex:32\""),
+        ("[env.generate]\nA = 32\n", "`env.generate.A` wants a text, not a number", ""),
+        ("[env.generate]\nPORT = \"hex\"\n", "hostkit sets `PORT`", ""),
+        ("[env.generate]\nDATABASE_URL = \"hex\"\n", "hostkit sets `DATABASE_URL`", ""),
+        ("[env.generate]\nLD_PRELOAD = \"hex\"\n", "it would change which code", ""),
+        ("[env.generate]\nA = { show = true }\n", "`A` has no kind", "kind = \"hex:32\""),
+        (
+            "[env.generate]\nA = { kind = \"hex\", abuot = \"x\" }\n",
+            "",
+            "did you mean `env.generate.A.about`?",
+        ),
+        ("[env.generate]\nA = { kind = \"hex\", about = \"a\\nb\" }\n", "wants one line", ""),
+        ("[services]\npostgres = 1\n", "`services.postgres` wants true or false, not a number", ""),
+        ("[services]\npostgress = true\n", "", "did you mean `services.postgres`?"),
+        (
+            "[services.postgres]\nurl_scheme = \"mysql\"\n",
+            "`mysql` begins no address",
+            "postgresql+psycopg",
+        ),
+        ("[services.postgres]\nurl_scheme = \"postgresql+a b\"\n", "begins no address", ""),
+        ("[services.postgres]\nurl_scheme = \"postgresql+\"\n", "begins no address", ""),
         ("a = \n", "", "it is TOML"),
         ("a = 1\na = 2\n", "duplicate key", "it is TOML"),
-    ] {
-        let error = parse_manifest(text).unwrap_err();
-        assert_eq!(error.code, "bad_manifest", "{text}");
-        assert!(error.message.contains("line "), "{text}: {error}");
-        assert!(error.cause.as_ref().unwrap().contains(cause), "{text}: {error}");
-        assert!(
-            error.hint.as_deref().unwrap_or_default().contains(hint),
-            "{text}: {:?}",
-            error.hint
-        );
-    }
+    ]);
 }
 
 #[test]
 fn routes_come_later() {
-    for table in ["routes", "services", "expose"] {
+    for table in ["routes", "expose"] {
         let error = parse_manifest(&format!("[project]\n[{table}]\nx = 1\n")).unwrap_err();
         assert_eq!((error.code, error.kind.exit_code()), ("not_yet", 2));
         assert!(error.cause.unwrap().contains("this version has no routes yet"));
@@ -188,4 +229,20 @@ proptest! {
             prop_assert!(manifest.shared.iter().all(|path| !path.starts_with('/')));
         }
     }
+}
+
+#[test]
+fn storage_comes_later() {
+    let error = parse_manifest("[services]\nstorage = true\n").unwrap_err();
+    assert_eq!((error.code, error.place), ("not_yet", Some((2, 1))));
+}
+
+#[test]
+fn fifty_secrets_are_enough() {
+    let text = |n: usize| -> String {
+        let lines = (0..n).map(|i| format!("KEY_{i} = \"hex:64\"\n"));
+        std::iter::once("[env.generate]\n".to_owned()).chain(lines).collect()
+    };
+    assert_eq!(parse_manifest(&text(50)).unwrap().generated.len(), 50);
+    assert!(parse_manifest(&text(51)).is_err());
 }

@@ -1,0 +1,135 @@
+//! What a release needs of its project before anything is built: databases, variables, secrets.
+
+use super::stage::Stage;
+use crate::{
+    commands::{Context, env},
+    envfile::EnvFile,
+    error::{Error, Result},
+    projects::{ManagedEnv, Recipe},
+    registry::Project,
+    secret::{Generated, Secret},
+    ui::count,
+};
+
+/// A secret that this deploy made.
+pub struct Made {
+    pub key: String,
+    pub value: Secret,
+    pub rule: Generated,
+}
+
+/// All that stops a deploy before it has changed anything.
+pub fn check(cx: &Context, project: &Project, recipe: &Recipe) -> Result<()> {
+    check_services(project, recipe)?;
+    let env = file_of(cx, project)?;
+    let missing: Vec<(&String, &String)> =
+        recipe.required.iter().filter(|(key, _)| !is_set(&env, key)).collect();
+    let Some((first, _)) = missing.first() else { return Ok(()) };
+    let message = match missing.len() {
+        1 => format!("{first} is not set"),
+        n => format!("{first} and {} are not set", count(n - 1, "other variable")),
+    };
+    let all: Vec<String> = missing
+        .iter()
+        .map(|(key, why)| if why.is_empty() { (*key).clone() } else { format!("{key}: {why}") })
+        .collect();
+    let set = |(key, _): &(&String, &String)| format!("hostkit env set {} {key}", project.name);
+    let commands: Vec<String> = missing.iter().map(set).collect();
+    Err(Error::usage("variable_missing", message)
+        .caused_by(format!("hostkit.toml requires\n{}", all.join("\n")))
+        .hint(format!(
+            "set it, the value by standard input, and deploy again; nothing was built:\n{}",
+            commands.join("\n")
+        )))
+}
+
+/// Fails where the manifest wants a database that the project lacks.
+pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
+    let name = &project.name;
+    for (wanted, has, what, without) in [
+        (recipe.services.postgres, project.postgres, "PostgreSQL", "--no-db"),
+        (recipe.services.redis, project.redis.is_some(), "Redis", "--no-redis"),
+    ] {
+        if wanted == Some(true) && !has {
+            return Err(Error::conflict(
+                "service_missing",
+                format!("{name} has no database of {what}, and hostkit.toml wants one"),
+            )
+            .caused_by("it was made without one, and a project keeps what it was made with")
+            .hint(format!(
+                "make it anew: `hostkit project delete {name}`, then `hostkit provision {name}` \
+                 without {without}; or leave it out of [services]"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn file_of(cx: &Context, project: &Project) -> Result<EnvFile> {
+    EnvFile::parse(&cx.host.read_text(&project.name.env_file())?.unwrap_or_default())
+}
+
+/// What is set to nothing is not set.
+pub fn is_set(env: &EnvFile, key: &str) -> bool {
+    env.get(key).is_some_and(|value| !value.is_empty())
+}
+
+/// Variables that would be made.
+pub fn to_make<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<(&'a String, &'a Generated)> {
+    recipe.generated.iter().filter(|(key, _)| !is_set(env, key)).collect()
+}
+
+/// Names of `.env.example` that nothing gives a value to.
+pub fn unset_examples<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<&'a str> {
+    let is_known = |key: &str| {
+        env.get(key).is_some()
+            || ManagedEnv::KEYS.contains(&key)
+            || recipe.spec.environment.contains_key(key)
+            || recipe.required.contains_key(key)
+            || recipe.generated.contains_key(key)
+    };
+    recipe.example.iter().map(String::as_str).filter(|key| !is_known(key)).collect()
+}
+
+/// Makes the secrets that `.env` lacks, all in one change that is there or is not. They stay,
+/// whatever becomes of the deploy: its migrations may have used them by then.
+pub fn generate(cx: &mut Context, stage: &mut Stage<'_>, recipe: &Recipe) -> Result<()> {
+    let project = stage.project;
+    let file = file_of(cx, project)?;
+    let examples = unset_examples(recipe, &file);
+    if !examples.is_empty() {
+        let name = &project.name;
+        cx.ui.note(format!(
+            "`.env.example` names {}, and nothing sets it: hostkit env set {name} {}",
+            examples.join(", "),
+            examples[0]
+        ));
+    }
+    if stage.holds(cx, ".env")? {
+        cx.ui.note(
+            "`.env` came with the tree, and is not read as the environment: whoever has the code \
+             has its values",
+        );
+    }
+    let mut made = Vec::new();
+    for (key, rule) in to_make(recipe, &file) {
+        made.push(Made { key: key.clone(), value: rule.kind.make()?, rule: rule.clone() });
+    }
+    if made.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = made.iter().map(|one| one.key.as_str()).collect();
+    cx.ui.note(format!("makes {}", names.join(", ")));
+    env::add(cx, project, "env generate", made.iter().map(|one| (one.key.as_str(), &one.value)))?;
+    stage.generated = made;
+    Ok(())
+}
+
+/// What the failed deploy leaves behind: said to whoever may read it elsewhere, and not shown.
+pub fn stays(made: &[Made], name: &crate::names::ProjectName) -> Option<String> {
+    let first = made.iter().find(|one| one.rule.show).or(made.first())?;
+    let names: Vec<&str> = made.iter().map(|one| one.key.as_str()).collect();
+    let names = names.join(", ");
+    let key = &first.key;
+    Some(format!("it made {names}, which stays: `hostkit env get {name} {key}`"))
+}

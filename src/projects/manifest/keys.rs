@@ -1,0 +1,273 @@
+//! Every key of a manifest, once: what the reader knows, and what the schema says of it.
+
+use super::{MOST_SHARED, MOST_STEPS, services::SCHEME};
+use crate::secret;
+
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) form: Form,
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        self.name
+    }
+}
+
+/// What a key's value looks like.
+pub(super) enum Form {
+    Boolean,
+    /// One of these, alone or in a table.
+    Either(&'static [Form]),
+    /// So many texts.
+    List(usize),
+    /// Names of the owner's choice, each with a value of one form; and keys of ours among them.
+    Named {
+        names: &'static str,
+        each: &'static Form,
+        also: &'static [Key],
+    },
+    Number(u64, u64),
+    /// A text that this pattern takes.
+    Pattern(&'static str),
+    /// `512M`
+    Size,
+    Table(&'static [Key], &'static [&'static str]),
+    Text,
+    /// Whole seconds, as a number or as `"90s"`.
+    Time(u64, u64),
+    Words(&'static [&'static str]),
+}
+
+const fn key(name: &'static str, form: Form, about: &'static str) -> Key {
+    Key { name, about, form }
+}
+
+/// A path below the release.
+const PATH: &str =
+    r"^(\./)?([A-Za-z0-9._+@][A-Za-z0-9._+@-]*(/[A-Za-z0-9._+@][A-Za-z0-9._+@-]*)*/?|\.|)$";
+const PAGE: &str = "^/[!-\"$-~]*$";
+const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+const PROCESS_NAME: &str = "^[a-z][a-z0-9-]{0,30}$";
+
+/// The names of all runtimes, as `Runtime` has them.
+const RUNTIMES: &[&str] = &["custom", "nextjs", "node", "php", "python", "static"];
+
+pub(super) const MANIFEST: &[Key] = &[
+    key(
+        "build",
+        Form::Table(BUILD, &[]),
+        "How the tree is built, by the project's own user in a sandbox",
+    ),
+    key("deploy", Form::Table(DEPLOY, &[]), "How requests move to a new release"),
+    key(
+        "env",
+        Form::Named { names: VARIABLE, each: &Form::Text, also: ENV },
+        "Defaults of variables; `.env` wins. Never secrets",
+    ),
+    key(
+        "process",
+        Form::Named { names: PROCESS_NAME, each: &Form::Table(PROCESS, &[]), also: &[] },
+        "What runs: `web` answers requests, others run beside it, once a deploy, or by a timer",
+    ),
+    key("project", Form::Table(PROJECT, &[]), "What the tree is"),
+    key("services", Form::Table(SERVICES, &[]), "What of the server's the project needs"),
+];
+
+pub(super) const PROJECT: &[Key] = &[
+    key(
+        "public",
+        Form::Pattern(PATH),
+        "The directory below the release that nginx serves, of a static site or of PHP",
+    ),
+    key("runtime", Form::Words(RUNTIMES), "What it runs on; without it the tree tells"),
+    key(
+        "shared",
+        Form::List(MOST_SHARED),
+        "Directories that outlive a release: links into the project's `shared`",
+    ),
+];
+
+pub(super) const BUILD: &[Key] = &[
+    key("install", Form::Boolean, "Whether dependencies are installed as the tree tells"),
+    key("memory", Form::Size, "What each step may use: 64M to 64G, usually 1500M"),
+    key(
+        "steps",
+        Form::List(MOST_STEPS),
+        "Commands of a shell instead of the build that was found, run at the top of the tree",
+    ),
+    key("timeout", Form::Time(1, 6 * 3600), "What all steps may take together, usually 15m"),
+];
+
+pub(super) const DEPLOY: &[Key] = &[
+    key("drain", Form::Time(0, 3600), "How long requests that have begun may go on, usually 30s"),
+    key("migrate", Form::Boolean, "Whether migrations that are found may run"),
+    key(
+        "strategy",
+        Form::Words(&["restart", "standby"]),
+        "standby: the new release answers before the old one stops. restart: less memory, and \
+         requests fail meanwhile",
+    ),
+    key("timeout", Form::Time(1, 3600), "How long a release may take until it is up, usually 60s"),
+    key("watch", Form::Time(0, 3600), "How long a new release is watched, usually 30s"),
+];
+
+pub(super) const PROCESS: &[Key] = &[
+    key(
+        "command",
+        Form::Text,
+        "A program and its arguments, with $NAME for variables; no shell runs it",
+    ),
+    key("directory", Form::Pattern(PATH), "Where it runs, below the release"),
+    key(
+        "health",
+        Form::Either(&[Form::Pattern(PAGE), Form::Table(HEALTH, &["path"])]),
+        "The page that tells when `web` is up",
+    ),
+    key(
+        "schedule",
+        Form::Text,
+        "When it runs: daily, @hourly, five fields of cron, or a time of systemd's",
+    ),
+    key("when", Form::Words(&["release"]), "release: once a deploy, before requests move"),
+];
+
+pub(super) const HEALTH: &[Key] = &[
+    key("body", Form::Text, "What the answer has to hold"),
+    key("path", Form::Pattern(PAGE), "The page that is asked for"),
+    key("status", Form::Number(100, 599), "The status of the answer; without it any below 400"),
+    key("timeout", Form::Time(1, 3600), "How long it may take until it is up"),
+];
+
+/// Those among the variables of `[env]` that are tables of ours.
+pub(super) const ENV: &[Key] = &[
+    key(
+        "generate",
+        Form::Named {
+            names: VARIABLE,
+            each: &Form::Either(&[
+                Form::Pattern(secret::Kind::PATTERN),
+                Form::Table(GENERATED, &["kind"]),
+            ]),
+            also: &[],
+        },
+        "Secrets that the first deploy makes, and that stay as they are",
+    ),
+    key(
+        "required",
+        Form::Named { names: VARIABLE, each: &Form::Text, also: &[] },
+        "Variables that have to be set before anything is built, and what they are for",
+    ),
+];
+
+pub(super) const GENERATED: &[Key] = &[
+    key("about", Form::Text, "What it is for"),
+    key(
+        "kind",
+        Form::Pattern(secret::Kind::PATTERN),
+        "hex:32, base64:32, fernet, words:4 or code:12",
+    ),
+    key("show", Form::Boolean, "Whether the deploy that makes it tells an operator, once"),
+];
+
+pub(super) const SERVICES: &[Key] = &[
+    key(
+        "postgres",
+        Form::Either(&[Form::Boolean, Form::Table(POSTGRES, &[])]),
+        "Whether it needs the project's database",
+    ),
+    key("redis", Form::Boolean, "Whether it needs the project's Redis database"),
+    key("storage", Form::Boolean, "Whether it needs object storage, which this version has not"),
+];
+
+pub(super) const POSTGRES: &[Key] = &[key(
+    "url_scheme",
+    Form::Pattern(SCHEME),
+    "How DATABASE_URL begins: postgresql+psycopg for a driver of SQLAlchemy's",
+)];
+
+/// Whether a manifest may have that table.
+pub(in crate::projects) fn is_read(table: &str) -> bool {
+    MANIFEST.iter().any(|key| key.name == table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::parse_manifest, *};
+    use crate::names::Runtime;
+
+    /// Each table of ours by its path, with the keys that it knows.
+    fn tables() -> Vec<(String, &'static [Key])> {
+        fn walk(path: &str, form: &'static Form, into: &mut Vec<(String, &'static [Key])>) {
+            match form {
+                Form::Table(keys, _) => {
+                    into.push((path.to_owned(), keys));
+                    for key in *keys {
+                        walk(&format!("{path}.{}", key.name), &key.form, into);
+                    }
+                }
+                Form::Either(forms) => forms.iter().for_each(|form| walk(path, form, into)),
+                Form::Named { each, also, .. } => {
+                    walk(&format!("{path}.web"), each, into);
+                    for key in *also {
+                        walk(&format!("{path}.{}", key.name), &key.form, into);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut all = Vec::new();
+        for key in MANIFEST {
+            walk(key.name, &key.form, &mut all);
+        }
+        all
+    }
+
+    #[test]
+    fn the_reader_knows_each_key_and_no_other() {
+        let tables = tables();
+        assert!(tables.len() >= 7, "{}", tables.len());
+        for (path, keys) in &tables {
+            for key in *keys {
+                // A value that nobody takes: what is refused is it, and not its name.
+                let text = format!("[{path}]\n{} = 1979-05-27\n", key.name);
+                let cause = parse_manifest(&text).unwrap_err().cause.unwrap();
+                assert!(!cause.contains("there is no key"), "{path}.{}: {cause}", key.name);
+            }
+            let error = parse_manifest(&format!("[{path}]\nnonesuch = 1\n")).unwrap_err();
+            assert_eq!(error.cause.unwrap(), format!("there is no key `{path}.nonesuch`"));
+        }
+        let error = parse_manifest("[nonesuch]\n").unwrap_err();
+        assert_eq!(error.cause.unwrap(), "there is no key `nonesuch`");
+    }
+
+    #[test]
+    fn the_documentation_has_each_key() {
+        let docs = include_str!("../../../docs/manifest.md");
+        for (path, keys) in tables() {
+            for key in keys {
+                let names = [key.name.to_owned(), format!("[{path}.{}]", key.name)];
+                let is_told = names.iter().any(|name| {
+                    docs.contains(&format!("`{name}`"))
+                        || docs.contains(&format!(" {name},"))
+                        || docs.contains(&format!(" {name} "))
+                });
+                assert!(is_told, "{path}.{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_runtimes_are_those_that_there_are() {
+        assert_eq!(RUNTIMES, Runtime::ALL.map(Runtime::as_str));
+    }
+
+    #[test]
+    fn keys_stand_in_the_order_of_their_names() {
+        for (path, keys) in tables() {
+            assert!(keys.is_sorted_by_key(|key| key.name), "{path}");
+        }
+        assert!(MANIFEST.is_sorted_by_key(|key| key.name));
+    }
+}
