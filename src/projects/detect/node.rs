@@ -187,7 +187,16 @@ pub(super) fn install(this: &Asked<'_>, package: &Package, found: &mut Found) {
         Manager::Pnpm | Manager::YarnClassic => &["install", "--frozen-lockfile"],
         Manager::Yarn => &["install", "--immutable"],
     };
-    found.steps.push(manager.step(this, Phase::Install, "dependencies", arguments));
+    // `NODE_ENV=production` is meant for what runs, and would leave out what builds.
+    let whole: &[&str] = match manager {
+        _ if package.script("build").is_none() => &[],
+        Manager::Npm => &["--include=dev"],
+        Manager::Pnpm => &["--prod=false"],
+        Manager::YarnClassic => &["--production=false"],
+        Manager::Yarn => &[],
+    };
+    let arguments = [arguments, whole].concat();
+    found.steps.push(manager.step(this, Phase::Install, "dependencies", &arguments));
 }
 
 pub(super) fn build(this: &Asked<'_>, package: &Package, found: &mut Found) {

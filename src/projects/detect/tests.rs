@@ -388,7 +388,7 @@ fn a_site_is_files_or_what_a_build_makes() {
     assert_eq!(
         steps,
         [
-            "/usr/bin/npm ci --no-audit --no-fund",
+            "/usr/bin/npm ci --no-audit --no-fund --include=dev",
             "/usr/bin/npm run build",
             "/bin/rm -rf node_modules"
         ]

@@ -37,7 +37,7 @@ fn a_backend_and_a_frontend_are_found_in_their_directories() {
         [
             ": /usr/bin/python3 -m venv --without-pip venv",
             &format!("backend: {PIP}"),
-            "frontend: /usr/bin/npm ci --no-audit --no-fund",
+            "frontend: /usr/bin/npm ci --no-audit --no-fund --include=dev",
             "frontend: /usr/bin/npm run build",
             "frontend: /bin/rm -rf node_modules",
         ]
