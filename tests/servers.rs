@@ -26,6 +26,7 @@ mod people;
 mod php;
 mod project;
 mod registry;
+mod routes;
 mod syscalls;
 mod trouble;
 mod units;

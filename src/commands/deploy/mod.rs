@@ -6,6 +6,7 @@ pub mod limits;
 pub mod list;
 pub mod preview;
 pub mod rollback;
+mod serve;
 pub mod source;
 pub mod stage;
 pub mod switch;

@@ -28,6 +28,9 @@ struct Preview<'a> {
     /// Commands that run once, before requests move.
     before: Vec<String>,
     processes: Vec<Would>,
+    /// What answers for which path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<String>,
     strategy: Strategy,
     watch: u64,
     missing_variables: Vec<&'a str>,
@@ -93,6 +96,7 @@ fn tell(
         build: recipe.steps.iter().map(|step| line(&step.command)).collect(),
         before: recipe.release_processes().map(|process| line(&process.command)).collect(),
         processes: processes(project, recipe),
+        routes: recipe.spec.routes.iter().map(ToString::to_string).collect(),
         strategy: recipe.spec.switch.strategy,
         watch: super::watch_for(args, recipe),
         missing_variables: recipe
@@ -155,6 +159,7 @@ fn render(preview: &Preview<'_>, recipe: &Recipe, name: &str) -> String {
         .map(|p| format!("{} {} ({}): {}", p.name, p.would, p.kind, p.command))
         .collect();
     list("processes", &processes);
+    list("routes", &preview.routes);
     let switch = match preview.strategy {
         Strategy::Standby => "the new release answers beside the old one before requests move",
         Strategy::Restart => "one restart: requests fail while it lasts",

@@ -7,6 +7,7 @@ mod php;
 mod pins;
 mod procfile;
 mod python;
+mod routes;
 mod runtime;
 mod site;
 
@@ -243,6 +244,7 @@ pub fn recipe(
         Runtime::Static => site::find(&this, &package),
     };
     let processes = processes(&this, runtime, &mut found)?;
+    routes::check(&this, runtime, &processes)?;
     let steps = steps(manifest, found.steps);
     let installs = pins::digest(tree, &steps);
     let replaced =
@@ -258,6 +260,7 @@ pub fn recipe(
             runtime,
             processes,
             public: found.public,
+            routes: manifest.routes.clone(),
             shared: manifest.shared.clone(),
             environment: found.environment,
             installs,

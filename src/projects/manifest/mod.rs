@@ -3,6 +3,7 @@
 mod command;
 mod process;
 mod reader;
+mod routes;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use crate::{
     envfile,
     error::{Error, Result},
     names::{Runtime, nearest},
-    release::{Process, Strategy, Switch},
+    release::{Process, Route, Strategy, Switch},
 };
 
 /// The file's name, at the top of the tree.
@@ -31,7 +32,7 @@ const MOST_STEPS: usize = 50;
 const MOST_SHARED: usize = 50;
 
 /// Tables that belong to later versions.
-const LATER: &[&str] = &["expose", "routes", "services"];
+const LATER: &[&str] = &["expose", "services"];
 
 /// Variables that hostkit sets in each `.env`, which wins over a default.
 const OWN_VARIABLES: &[&str] = &["HOST", "PORT", "PROJECT_NAME"];
@@ -51,6 +52,8 @@ pub struct Manifest {
     pub migrate: Migrate,
     /// `web` first, the others by name.
     pub processes: Vec<Process>,
+    /// By path.
+    pub routes: Vec<Route>,
     pub environment: BTreeMap<String, String>,
     /// Variables that have to be in `.env`, and what they are for.
     pub required: BTreeMap<String, String>,
@@ -98,12 +101,12 @@ pub fn parse_manifest(text: &str) -> Result<Manifest> {
         return Err(whole
             .refused(
                 &span,
-                format!("`[{value}]` is for routes, and this version has no routes yet"),
+                format!("`[{value}]` is for a later version, and this one has none yet"),
             )
             .coded("not_yet")
-            .hint(format!("leave `[{value}]` out: all requests go to `[process.web]`")));
+            .hint(format!("leave `[{value}]` out")));
     }
-    whole.knows(&["build", "deploy", "env", "process", "project"])?;
+    whole.knows(&["build", "deploy", "env", "process", "project", "routes"])?;
     let mut manifest = Manifest::default();
     if let Some(table) = whole.table("project")? {
         project(&mut manifest, &table)?;
@@ -115,6 +118,7 @@ pub fn parse_manifest(text: &str) -> Result<Manifest> {
         deploy(&mut manifest, &table)?;
     }
     manifest.processes = process::read(&whole, &manifest)?;
+    manifest.routes = routes::read(&whole, &manifest)?;
     if let Some(table) = whole.table("env")? {
         environment(&mut manifest, &table)?;
     }
