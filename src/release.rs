@@ -3,8 +3,11 @@
 //! Made from the source tree when it is deployed, and kept in the registry with the release, so
 //! that units and routes go back with the code.
 
+mod route;
+
 use std::collections::BTreeMap;
 
+pub use route::{Answer, Files, Proxied, Redirect, Route, lies_in};
 use serde::{Deserialize, Serialize};
 
 use crate::{names::Runtime, secret};
@@ -17,6 +20,9 @@ pub struct Spec {
     /// The directory below the release that nginx serves, for a static site; "" is all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<String>,
+    /// What answers for which path; without any, the web process or `public` does for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// Directories that outlive a release: links into `shared/`.
     #[serde(default)]
     pub shared: Vec<String>,
@@ -106,6 +112,11 @@ impl Default for Switch {
 impl Spec {
     pub fn web(&self) -> Option<&Process> {
         self.processes.iter().find(|process| process.kind == Kind::Web)
+    }
+
+    /// Whether nginx serves some of it by itself.
+    pub fn has_files(&self) -> bool {
+        self.public.is_some() || self.routes.iter().any(|route| route.files().is_some())
     }
 
     /// Those that run all the time besides the web process.

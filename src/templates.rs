@@ -14,9 +14,12 @@ const BUILTIN: &[(&str, &str)] = &[
     ("logrotate/hostkit", include_str!("../templates/logrotate/hostkit")),
     ("nft/wall.nft", include_str!("../templates/nft/wall.nft")),
     ("nginx/default.conf", include_str!("../templates/nginx/default.conf")),
+    ("nginx/files.conf", include_str!("../templates/nginx/files.conf")),
     ("nginx/map.conf", include_str!("../templates/nginx/map.conf")),
     ("nginx/page.html", include_str!("../templates/nginx/page.html")),
     ("nginx/php.conf", include_str!("../templates/nginx/php.conf")),
+    ("nginx/proxy.conf", include_str!("../templates/nginx/proxy.conf")),
+    ("nginx/routes.conf", include_str!("../templates/nginx/routes.conf")),
     ("nginx/shared.conf", include_str!("../templates/nginx/shared.conf")),
     ("nginx/site.conf", include_str!("../templates/nginx/site.conf")),
     ("php/pool.conf", include_str!("../templates/php/pool.conf")),
@@ -38,7 +41,14 @@ const BUILTIN: &[(&str, &str)] = &[
 ];
 
 /// Parts of others: of every unit that runs what a project brought, and of sites.
-const PARTS: [&str; 3] = ["systemd/sandbox.conf", "nginx/php.conf", "nginx/shared.conf"];
+const PARTS: [&str; 6] = [
+    "systemd/sandbox.conf",
+    "nginx/files.conf",
+    "nginx/php.conf",
+    "nginx/proxy.conf",
+    "nginx/routes.conf",
+    "nginx/shared.conf",
+];
 
 /// Templates by name, the owner's before ours.
 #[derive(Default)]

@@ -30,6 +30,7 @@ mod people;
 mod php;
 mod project;
 mod registry;
+mod routes;
 mod secrets;
 mod stubborn;
 mod syscalls;

@@ -12,6 +12,7 @@ mod php;
 mod processes;
 mod redis_rules;
 mod rights;
+mod routes;
 mod site;
 mod spec;
 mod switch;
@@ -128,7 +129,7 @@ pub fn plan(
     maker.unit(&mut plan)?;
     maker.access(&mut plan)?;
     maker.app_gate(&mut plan)?;
-    maker.site(&mut plan)?;
+    maker.site(&mut plan, Lane::Site)?;
     Ok(plan)
 }
 
@@ -224,7 +225,7 @@ impl Maker<'_> {
 
     /// The web server's way to the files of a static site.
     fn reach(&self, plan: &mut Plan) {
-        if self.spec().is_none_or(|spec| spec.public.is_none()) {
+        if !self.spec().is_some_and(Spec::has_files) {
             return;
         }
         let home = self.project.name.home();
@@ -388,40 +389,40 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn site(&self, plan: &mut Plan) -> Result<()> {
+    /// The site, and with which mark it answers.
+    fn site_file(&self, place: site::Place) -> Result<(File, Probe)> {
         let Self { project, facts, config, templates, .. } = self;
+        let domains = site::domains(project, config)?;
+        let site = site::render(project, &domains, place, facts, templates)?;
+        let file = File {
+            path: project.name.site(),
+            owner: Owner::ROOT,
+            mode: 0o644,
+            text: Text::Exactly(site.text),
+            judge: Judge::Nginx,
+        };
+        Ok((file, Probe { domain: domains[0].clone(), mark: site.mark }))
+    }
+
+    fn site(&self, plan: &mut Plan, lane: Lane) -> Result<()> {
+        let Self { project, facts, config, .. } = self;
         let name = &project.name;
         let domains = site::domains(project, config)?;
         let all: Vec<&str> = domains.iter().map(Domain::as_str).collect();
         plan.part("site", all.join(", "));
-        let site = site::render(project, &domains, facts, templates)?;
+        let (file, probe) = self.site_file(site::Place::Link)?;
         for kind in ["access", "error"] {
             let path = format!("/var/log/nginx/hostkit-{name}.{kind}.log").into();
             let owner = Owner::new(facts.web.uid, facts.log_group);
-            plan.step(Lane::Site, Log { path, owner, mode: 0o640 });
+            plan.step(lane, Log { path, owner, mode: 0o640 });
         }
-        let reload = Trigger::NginxReload(
-            domains.first().map(|domain| Probe { domain: domain.clone(), mark: site.mark }),
-        );
-        plan.notifying(
-            Lane::Site,
-            File {
-                path: name.site(),
-                owner: Owner::ROOT,
-                mode: 0o644,
-                text: Text::Exactly(site.text),
-                judge: Judge::Nginx,
-            },
-            [reload.clone()],
-        );
-        plan.notifying(
-            Lane::Site,
-            Link { at: name.site_link(), to: name.site() },
-            [reload.clone()],
-        );
+        let reload = Trigger::NginxReload(Some(probe));
+        plan.notifying(lane, file, [reload.clone()]);
+        let link = Link { at: name.site_link(), to: name.site() };
+        plan.notifying(lane, link, [reload.clone()]);
         if let Some(domain) = domains.first() {
             plan.notifying(
-                Lane::Site,
+                lane,
                 Entry {
                     path: MAP.into(),
                     whose: name.to_string(),

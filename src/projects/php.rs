@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     error::Result,
     names::{ProjectName, Runtime},
-    release::Spec,
+    release::{Route, Spec},
     steps::{File, Judge, Owner, Text},
     templates::Templates,
 };
@@ -58,8 +58,12 @@ pub(super) fn command(name: &ProjectName, fpm: &str) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-/// Shared directories of a project in PHP that the web server reads, below `shared/`.
+/// Shared directories that the web server reads, below `shared/`.
 pub fn served(spec: &Spec) -> Vec<String> {
+    if !spec.routes.is_empty() {
+        let files = spec.routes.iter().filter_map(Route::files).map(|files| &files.at);
+        return files.filter(|at| spec.shared.contains(at)).cloned().collect();
+    }
     let Some(public) = spec.public.as_deref().filter(|_| spec.runtime == Runtime::Php) else {
         return Vec::new();
     };
@@ -102,6 +106,7 @@ mod tests {
             runtime: Runtime::Php,
             processes: vec![web],
             public: Some(public.into()),
+            routes: Vec::new(),
             shared: vec!["public/uploads".into(), "var".into()],
             environment: std::collections::BTreeMap::default(),
             installs: None,
@@ -118,7 +123,9 @@ mod tests {
             Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
         let project = project(public);
         let domains = site::domains(&project, &config).unwrap();
-        site::render(&project, &domains, &facts(), &Templates::default()).unwrap().text
+        site::render(&project, &domains, site::Place::Link, &facts(), &Templates::default())
+            .unwrap()
+            .text
     }
 
     #[test]

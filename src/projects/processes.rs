@@ -151,6 +151,7 @@ mod tests {
             runtime: Runtime::Custom,
             processes: names.iter().map(process).collect(),
             public: None,
+            routes: Vec::new(),
             shared: Vec::new(),
             environment: BTreeMap::new(),
             installs: None,

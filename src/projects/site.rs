@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Facts, php};
+use super::{Facts, php, routes};
 use crate::{
     config::Config,
     error::Result,
@@ -32,6 +32,9 @@ struct Site<'a> {
     shared: Vec<&'a str>,
     /// What nginx serves by itself.
     public: Option<String>,
+    routes: Vec<routes::Location<'a>>,
+    /// Whether one of them answers for all that no other does.
+    has_top: bool,
     /// Whether one page answers for all paths, as what a build makes is meant.
     one_page: bool,
     page: String,
@@ -51,6 +54,28 @@ pub(super) struct Rendered {
     pub(super) mark: String,
 }
 
+/// Where a site finds its project.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// Behind the link, on the main port.
+    Link,
+    /// In the release itself, wherever the link leads meanwhile.
+    Release,
+    /// In the release itself, on the standby's port.
+    Standby,
+}
+
+impl Place {
+    /// The directory that the release's files lie in.
+    pub(super) fn root(self, project: &Project) -> String {
+        let home = format!("/home/{}", project.name);
+        match (self, &project.live) {
+            (Self::Release | Self::Standby, Some(live)) => format!("{home}/releases/{}", live.id),
+            (Self::Link, _) | (_, None) => format!("{home}/app"),
+        }
+    }
+}
+
 /// What the project answers to: below the base domain first, then its own.
 pub(super) fn domains(project: &Project, config: &Config) -> Result<Vec<Domain>> {
     let mut domains = vec![config.base_domain.below(&project.name)?];
@@ -63,6 +88,7 @@ pub(super) fn domains(project: &Project, config: &Config) -> Result<Vec<Domain>>
 pub(super) fn render(
     project: &Project,
     domains: &[Domain],
+    place: Place,
     facts: &Facts,
     templates: &Templates,
 ) -> Result<Rendered> {
@@ -71,10 +97,13 @@ pub(super) fn render(
     let is_php = spec.is_some_and(|spec| spec.runtime == Runtime::Php) && public.is_some();
     let below = public.unwrap_or_default();
     let page = templates.render("nginx/page.html", &Page { name: project.name.as_str() })?;
+    let routes = spec.map(|spec| routes::locations(project, spec, place)).unwrap_or_default();
+    let (main, standby) = (project.port, port_of(project.port, "standby"));
+    let (port, standby) = if place == Place::Standby { (standby, main) } else { (main, standby) };
     let mut site = Site {
         name: project.name.as_str(),
-        port: project.port,
-        standby: port_of(project.port, "standby"),
+        port,
+        standby,
         ipv6: facts.has_ipv6,
         domains: domains.iter().map(Domain::as_str).collect(),
         deployed: is_deployed(project, facts),
@@ -82,7 +111,9 @@ pub(super) fn render(
         is_whole_tree: below.is_empty(),
         below,
         shared: spec.map(|spec| php::uploads(spec, below)).unwrap_or_default(),
-        public: public.map(|below| format!("/home/{}/app/{below}", project.name)),
+        public: public.map(|below| format!("{}/{below}", place.root(project))),
+        has_top: spec.is_some_and(|spec| spec.routes.iter().any(|route| route.path == "/")),
+        routes,
         one_page: public.is_some_and(|below| !below.is_empty()),
         page: quotable(&page),
         mark_path: MARK_PATH,
@@ -120,7 +151,7 @@ mod tests {
         let config =
             Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
         let domains = domains(&shop(), &config).unwrap();
-        render(&shop(), &domains, facts, &Templates::default()).unwrap()
+        render(&shop(), &domains, Place::Link, facts, &Templates::default()).unwrap()
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! From one release to another: the steps, and what has to be up afterwards.
 
+mod detour;
+
 use super::{
     Facts, Maker, Passwords, pool_file, process_unit,
     processes::{whole, whole_live, whole_project},
-    site, standby_env, unit,
+    routes, site, standby_env, unit,
 };
 use crate::{
     config::Config,
@@ -49,11 +51,15 @@ pub fn switch_plan(
     let old = from.old.map(|old| whole_live(project, old));
     let from = From { old: old.as_ref(), ..from };
     let maker = Maker { project, facts, passwords: &passwords, config, templates };
-    let switch = Trigger::Switch(Box::new(switch(project, live, &from, config)?));
+    let mut switch = switch(project, live, &from, config)?;
+    let detour = detour::of(&maker, from.old, &switch)?;
+    switch.keeps_standby = detour.is_some() && switch.standby.is_some();
+    let goes = switch.keeps_standby.then(|| Trigger::StandbyGoes(Box::new(switch.clone())));
+    let moves: Vec<Trigger> =
+        std::iter::once(Trigger::Switch(Box::new(switch.clone()))).chain(goes).collect();
     let mut plan = restore_plan(project, from.restored, from.env);
-    if let Trigger::Switch(switch) = &switch
-        && let (Some((unit, environment, port)), Some(gate), Some(old)) =
-            (&switch.standby, &switch.new.gate, from.old)
+    if let (Some((unit, environment, port)), Some(gate), Some(old)) =
+        (&switch.standby, &switch.new.gate, from.old)
     {
         let place = gate.pages.as_ref().map_or(format!(":{port}"), |_| "php-fpm".into());
         plan.part("standby healthy", place);
@@ -65,7 +71,7 @@ pub fn switch_plan(
             port: *port,
             gate: gate.clone(),
         };
-        plan.notifying(Lane::Files, standby, [switch_of(switch)]);
+        plan.notifying(Lane::Files, standby, moves.clone());
     }
     maker.release_file(&mut plan, facts.env.as_deref().unwrap_or_default())?;
     maker.unit(&mut plan)?;
@@ -77,15 +83,25 @@ pub fn switch_plan(
         plan.step(Lane::Files, Gone { path: pool_file(&project.name) });
     }
     maker.reach(&mut plan);
+    // The site comes last then, and not at the same time as the rest.
+    let lane = if detour.is_some() { Lane::Files } else { Lane::Site };
+    if let Some(old) = from.old.filter(|old| old.id != live.id && routes::looks_back(&live.spec)) {
+        let link = Link { at: routes::before(&project.name), to: old.id.to_string().into() };
+        plan.step(Lane::Files, link);
+    }
+    if let Some((detour, reload)) = detour {
+        plan.part("routes", "as one with the release");
+        plan.notifying(Lane::Files, detour, [reload]);
+    }
     plan.part("switched", format!("to {}", live.id));
     let link =
         Link { at: project.name.home().join("app"), to: format!("releases/{}", live.id).into() };
-    plan.notifying(Lane::Files, link, [switch.clone()]);
+    plan.notifying(Lane::Files, link, moves.clone());
     if from.old.is_some_and(|old| old.id == live.id) {
         // The link stays, and the processes start anew all the same.
-        plan.notifying(Lane::Files, Again { unit: project.name.unit() }, [switch]);
+        plan.notifying(Lane::Files, Again { unit: project.name.unit() }, moves);
     }
-    maker.site(&mut plan)?;
+    maker.site(&mut plan, lane)?;
     Ok(plan)
 }
 
@@ -129,10 +145,6 @@ pub fn env_plan(project: &Project, text: &str) -> Plan {
     plan
 }
 
-fn switch_of(switch: &Switch) -> Trigger {
-    Trigger::Switch(Box::new(switch.clone()))
-}
-
 fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> Result<Switch> {
     let name = &project.name;
     let new = target(project, live, config)?;
@@ -152,6 +164,7 @@ fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> R
             let port = port_of(project.port, "standby");
             (process_unit(name, "next"), standby_env(name).into(), port)
         }),
+        keeps_standby: false,
         drain: live.spec.switch.drain,
         began: from.now,
         new,
@@ -273,6 +286,7 @@ mod tests {
 
     fn spec() -> Spec {
         Spec {
+            routes: Vec::new(),
             runtime: Runtime::Custom,
             processes: Vec::new(),
             public: None,

@@ -6,6 +6,7 @@ mod account;
 mod again;
 mod block;
 mod database;
+mod detour;
 mod dir;
 mod door;
 mod entry;
@@ -36,6 +37,7 @@ pub use account::Account;
 pub use again::Again;
 pub use block::{Block, Place};
 pub use database::{Database, NotPublic};
+pub use detour::Detour;
 pub use dir::{Contents, Dir};
 pub use entry::Entry;
 pub use file::{File, Judge, Text};
@@ -190,7 +192,7 @@ macro_rules! any_step {
 }
 
 any_step! {
-    Account, Again, Block, Database, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
+    Account, Again, Block, Database, Detour, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
     Log, Login, Member, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Stopped,
     Wall, WallTable,
 }

@@ -28,6 +28,9 @@ pub struct Switch {
     pub port: u16,
     /// Where one was started: its unit, its variables, its port.
     pub standby: Option<(String, PathBuf, u16)>,
+    /// Whether the web server has to read its site again before the standby may go.
+    #[serde(default)]
+    pub keeps_standby: bool,
     pub drain: u64,
     /// Microseconds since 1970: what started later is not what ran before.
     pub began: u64,
@@ -70,14 +73,22 @@ impl Switch {
                 stop(host, unit)?;
             }
         }
-        self.release_standby(host)
+        self.end(host)
+    }
+
+    fn end(&self, host: &Host) -> Result<()> {
+        if !self.keeps_standby {
+            return self.release_standby(host);
+        }
+        // Whoever reads the site that follows goes there, and whoever has not yet to the standby.
+        self.door(&self.unit, self.port).drain(host, false)
     }
 
     /// Back to the old one, if the main process has left it.
     pub(super) fn back(&self, host: &Host) -> Result<()> {
         let Some(old) = &self.old else {
             self.stop_all(host, &self.new)?;
-            return self.release_standby(host);
+            return self.end(host);
         };
         if !self.runs(host, old)? {
             for unit in self.new.others().filter(|unit| !old.others().any(|kept| kept == *unit)) {
@@ -90,7 +101,7 @@ impl Switch {
             // It was good before; if it is not now, the standby of the new one won't help either.
             let _ = self.come_up(host, old);
         }
-        self.release_standby(host)
+        self.end(host)
     }
 
     /// Whether the main process runs that release.
@@ -151,7 +162,7 @@ impl Switch {
     }
 
     /// Sends requests to the main process again, and takes the standby down when it is idle.
-    fn release_standby(&self, host: &Host) -> Result<()> {
+    pub(super) fn release_standby(&self, host: &Host) -> Result<()> {
         let Some((unit, environment, port)) = &self.standby else { return Ok(()) };
         self.door(&self.unit, self.port).drain(host, false)?;
         if host.unit(unit)?.is_active() {

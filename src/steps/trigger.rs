@@ -23,6 +23,8 @@ pub enum Trigger {
     /// PostgreSQL reads its access rules again.
     PostgresReload,
     RestartUnit(String),
+    /// The standby of a switch goes, once the web server sends nobody there.
+    StandbyGoes(Box<Switch>),
     /// The processes of a project follow its link to another release.
     Switch(Box<Switch>),
     /// The kernel takes up the wall's rules.
@@ -52,6 +54,7 @@ impl Trigger {
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
             Self::RestartUnit(unit) => format!("{unit} restarts"),
+            Self::StandbyGoes(_) => "the standby goes".into(),
             Self::Switch(_) => "requests move to the release".into(),
             Self::WallLoad(_) => "the kernel takes up the wall".into(),
         }
@@ -65,6 +68,7 @@ impl Trigger {
             Self::PostgresReload | Self::RestartUnit(_) | Self::WallLoad(_) => 1,
             Self::Switch(_) => 2,
             Self::NginxReload(_) => 3,
+            Self::StandbyGoes(_) => 4,
         }
     }
 
@@ -103,7 +107,7 @@ impl Trigger {
             }
             Self::NginxReload(_) => {
                 if host.unit(nginx::UNIT)?.is_active() {
-                    host.nginx_reload()?;
+                    outlast(&host.nginx_reload()?);
                 }
                 Ok(())
             }
@@ -116,6 +120,7 @@ impl Trigger {
                 host.reset_failed(unit)?;
                 host.unit_job(Verb::Restart, unit)
             }
+            Self::StandbyGoes(switch) => switch.release_standby(host),
             Self::Switch(switch) => switch.back(host),
             Self::WallLoad(file) => {
                 if host.wall()?.is_some() && host.meta(file)?.is_some() {
@@ -125,6 +130,14 @@ impl Trigger {
                 }
             }
         }
+    }
+}
+
+/// Waits until no older worker takes a request, but not for one that nginx will not replace.
+fn outlast(old: &nginx::Workers) {
+    let start = Instant::now();
+    while !old.have_retired() && start.elapsed() < PATIENCE / 5 {
+        std::thread::sleep(Duration::from_millis(4));
     }
 }
 

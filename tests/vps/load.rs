@@ -40,20 +40,34 @@ impl Load {
     /// They come by the server's own loopback: what lies between two machines is not what a deploy
     /// can lose.
     pub fn on(vps: &Vps, host: &str, visitors: usize) -> Self {
+        Self::visit(vps, host, visitors, &[])
+    }
+
+    /// They only look, at these pages in turns, and as browsers do: nginx closes connections that
+    /// nobody uses when it reads its configuration again, and who finds one closed takes another.
+    pub fn looking(vps: &Vps, host: &str, visitors: usize, pages: &[&str]) -> Self {
+        Self::visit(vps, host, visitors, pages)
+    }
+
+    fn visit(vps: &Vps, host: &str, visitors: usize, pages: &[&str]) -> Self {
+        let pages: Vec<String> = pages.iter().map(|page| (*page).to_owned()).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let network = Arc::new(std::fs::File::open(vps.network()).unwrap());
         let visit = |number: usize| {
             let (stop, seen, host) = (Arc::clone(&stop), Arc::clone(&seen), host.to_owned());
-            let network = Arc::clone(&network);
+            let (network, pages) = (Arc::clone(&network), pages.clone());
             std::thread::spawn(move || {
                 let kind = Some(LinkNameSpaceType::Network);
                 move_into_link_name_space(network.as_fd(), kind).unwrap();
                 let mut connection = None;
+                let mut turn = number;
                 while !stop.load(Ordering::SeqCst) {
                     let start = Instant::now();
-                    let came = ask(&mut connection, address, &host, number);
+                    turn += 1;
+                    let page = pages.get(turn % pages.len().max(1));
+                    let came = ask(&mut connection, address, &host, number, page);
                     let mut seen = seen.lock().unwrap();
                     seen.times.push(start.elapsed());
                     if let Err(why) = came {
@@ -96,24 +110,35 @@ fn ask(
     address: SocketAddr,
     host: &str,
     number: usize,
+    page: Option<&String>,
 ) -> Result<(), String> {
-    let (keeps, posts) = (number.is_multiple_of(2), number % 4 >= 2);
+    let (keeps, posts) = (number.is_multiple_of(2), number % 4 >= 2 && page.is_none());
+    let path = page.map_or("/", String::as_str);
     let told = |e: std::io::Error| {
         let now = jiff::Timestamp::now();
-        format!("{now} visitor {number}: {e}")
+        format!("{now} visitor {number} {path}: {e}")
     };
+    let is_used = connection.is_some();
     let mut stream = match connection.take() {
         Some(stream) => stream,
         None => TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(told)?,
     };
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(told)?;
-    let head =
-        if posts { "POST / HTTP/1.1\r\nContent-Length: 3\r\n" } else { "GET / HTTP/1.1\r\n" };
+    let head = if posts {
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\n"
+    } else {
+        &format!("GET {path} HTTP/1.1\r\n")
+    };
     let close = if keeps { "" } else { "Connection: close\r\n" };
     let body = if posts { "a=1" } else { "" };
     let request = format!("{head}Host: {host}\r\n{close}\r\n{body}");
-    stream.write_all(request.as_bytes()).map_err(told)?;
-    let answer = answer(&mut stream).map_err(told)?;
+    let sent = stream.write_all(request.as_bytes());
+    let answer = match sent.and_then(|()| answer(&mut stream)) {
+        Err(e) if is_used && page.is_some() && was_closed(&e) => {
+            return ask(connection, address, host, number, page);
+        }
+        answer => answer.map_err(told)?,
+    };
     if keeps && !answer.contains("Connection: close") {
         *connection = Some(stream);
     }
@@ -123,6 +148,12 @@ fn ask(
     } else {
         Err(told(std::io::Error::other(format!("status {status}"))))
     }
+}
+
+/// Whether a connection ended before the first byte of an answer.
+fn was_closed(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// The head of an answer, its body read to the end.
@@ -151,7 +182,11 @@ fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
         }
         let n = stream.read(&mut part)?;
         if n == 0 {
-            return Err(std::io::Error::other("closed without an answer"));
+            let kind = match bytes.len() {
+                0 => std::io::ErrorKind::UnexpectedEof,
+                _ => std::io::ErrorKind::Other,
+            };
+            return Err(std::io::Error::new(kind, "closed without an answer"));
         }
         bytes.extend_from_slice(&part[..n]);
     }

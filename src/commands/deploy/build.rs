@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     projects::{Phase, Recipe, Serves},
     registry::Live,
-    release::Process,
+    release::{Process, Route},
     sys::{Owner, links::Copied},
 };
 
@@ -91,6 +91,10 @@ impl Stage<'_> {
             let likeliest = std::iter::once(&*directory).chain(&*candidates).cloned();
             for candidate in likeliest.collect::<Vec<_>>() {
                 if self.holds(cx, &format!("{candidate}/index.html"))? {
+                    let served = recipe.spec.routes.iter_mut().filter_map(Route::files_mut);
+                    for files in served.filter(|files| files.at == *directory) {
+                        files.at.clone_from(&candidate);
+                    }
                     *directory = candidate;
                     break;
                 }

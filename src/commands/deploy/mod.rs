@@ -7,6 +7,7 @@ pub mod list;
 pub mod needs;
 pub mod preview;
 pub mod rollback;
+mod serve;
 pub mod source;
 pub mod stage;
 pub mod switch;

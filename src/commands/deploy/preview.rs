@@ -28,6 +28,9 @@ struct Preview<'a> {
     /// Commands that run once, before requests move.
     before: Vec<String>,
     processes: Vec<Would>,
+    /// What answers for which path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<String>,
     strategy: Strategy,
     watch: u64,
     missing_variables: Vec<&'a str>,
@@ -105,6 +108,7 @@ fn tell(
             .collect(),
         before: recipe.release_processes().map(|process| line(&process.command)).collect(),
         processes: processes(project, recipe),
+        routes: recipe.spec.routes.iter().map(ToString::to_string).collect(),
         strategy: recipe.spec.switch.strategy,
         watch: super::watch_for(args, recipe),
         missing_variables: recipe
@@ -169,6 +173,7 @@ fn render(preview: &Preview<'_>, recipe: &Recipe, name: &str) -> String {
         .map(|p| format!("{} {} ({}): {}", p.name, p.would, p.kind, p.command))
         .collect();
     list("processes", &processes);
+    list("routes", &preview.routes);
     let switch = match preview.strategy {
         Strategy::Standby => "the new release answers beside the old one before requests move",
         Strategy::Restart => "one restart: requests fail while it lasts",

@@ -205,15 +205,7 @@ impl<'a> Stage<'a> {
         for shared in &spec.shared {
             self.share(cx, shared)?;
         }
-        if spec.public.is_some() {
-            self.check_links(cx, &spec.shared)?;
-        }
-        for uploads in projects::served(spec) {
-            self.show(cx, &uploads)?;
-        }
-        if spec.public.is_some() {
-            cx.host.allow(&dir, "www-data", "rX", true)?;
-        }
+        self.serve(cx, spec)?;
         let env = cx.host.read_text(&self.name().env_file())?.unwrap_or_default();
         let text = projects::release_file(&self.id, spec, &env)?;
         cx.host.write(&dir.join(".release"), text.as_bytes(), shown, 0o640)?;
@@ -221,31 +213,6 @@ impl<'a> Stage<'a> {
             .map_err(|e| Error::failed("could not record a release").caused_by(e))?;
         cx.host.write(&dir.join(".complete"), &spec, shown, 0o640)?;
         Ok(counted.files)
-    }
-
-    /// The web server would follow a link for anybody, to where only it may look.
-    fn check_links(&self, cx: &Context, shared: &[String]) -> Result<()> {
-        let Some(link) = cx.host.link_out_of(&self.dir(), shared)? else { return Ok(()) };
-        Err(Error::failed(format!("`{link}` is a link that leads out of the release"))
-            .coded("link_out")
-            .caused_by("the web server would follow it")
-            .hint("link relative to where the link is; what outlives a release is `shared`"))
-    }
-
-    /// Lets the web server read what the project puts into a shared directory.
-    fn show(&self, cx: &Context, shared: &str) -> Result<()> {
-        let owner = Owner::new(self.project.uid, self.project.uid);
-        let top = self.name().home().join("shared");
-        let target = top.join(shared);
-        let setfacl = |rights: &str, dir: &Path| {
-            let cmd = crate::sys::Cmd::new("/usr/bin/setfacl").args(["-m", rights, "--"]);
-            let what = format!("let the web server into `{}`", dir.display());
-            cx.host.run(&cmd.arg(dir).user(owner), &what)?.success().map(|_| ())
-        };
-        for dir in target.ancestors().skip(1).take_while(|dir| dir.starts_with(&top)) {
-            setfacl("u:www-data:x", dir)?;
-        }
-        setfacl("u:www-data:rx,d:u:www-data:rX", &target)
     }
 
     pub fn publish(&self, cx: &Context) -> Result<()> {

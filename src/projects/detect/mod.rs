@@ -8,6 +8,7 @@ mod php;
 mod pins;
 mod procfile;
 mod python;
+mod routes;
 mod runtime;
 mod site;
 
@@ -287,6 +288,7 @@ pub fn recipe(
     parts::settle(&this, runtime, &mut found);
     let routes = parts::frontend(&this, tree, &mut found)?;
     let processes = processes(&this, runtime, &mut found)?;
+    routes::check(&this, runtime, &processes)?;
     let steps = steps(&this, found.steps);
     let installs = pins::digest(&part, &steps);
     let replaced =
@@ -302,6 +304,7 @@ pub fn recipe(
             runtime,
             processes,
             public: found.public,
+            routes: parts::all_routes(manifest, &routes),
             shared: manifest.shared.clone(),
             environment: found.environment,
             installs,

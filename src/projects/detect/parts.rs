@@ -4,7 +4,8 @@ use super::{Asked, BuildStep, Found, HOME, Phase, TEXTS, Tree, node, package::Pa
 use crate::{
     error::Result,
     names::Runtime,
-    projects::manifest::{Manifest, is_read},
+    projects::manifest::Manifest,
+    release::{Answer, Files, Proxied, Route},
 };
 
 /// Where a backend lies, the likeliest first.
@@ -151,20 +152,39 @@ pub(super) fn frontend(
             dir.clone_into(&mut step.directory);
         }
         found.steps.append(&mut built.steps);
-        if !is_read("routes") {
-            found.notes.push(format!(
-                "`{dir}` is built, and nothing serves it: this version has no routes"
-            ));
-        }
         found.notes.extend(built.notes.iter().map(|note| format!("{dir}: {note}")));
-        return Ok(routes(this, &dir, &part, &package));
+        let is_told = !this.manifest.routes.is_empty();
+        return Ok(if is_told { Vec::new() } else { routes(this, &dir, &part, &package) });
     }
     Ok(Vec::new())
 }
 
 /// Directories that a manifest's routes serve files from: what lies there may have to be built.
-fn served(_manifest: &Manifest) -> Vec<String> {
-    Vec::new()
+fn served(manifest: &Manifest) -> Vec<String> {
+    manifest.routes.iter().filter_map(Route::files).map(|files| files.at.clone()).collect()
+}
+
+/// The manifest's routes, or those that were found.
+pub(super) fn all_routes(manifest: &Manifest, found: &[FoundRoute]) -> Vec<Route> {
+    if found.is_empty() { manifest.routes.clone() } else { found.iter().map(route).collect() }
+}
+
+/// As a manifest would say it.
+fn route(found: &FoundRoute) -> Route {
+    let to = match &found.serves {
+        Serves::Files { directory, spa, .. } => {
+            Answer::Static(Files { at: directory.clone(), spa: *spa, cache: None })
+        }
+        Serves::Process { name, strip, websocket } => Answer::Process(Proxied {
+            process: (*name).to_owned(),
+            strip: *strip,
+            websocket: *websocket,
+            timeout: None,
+            body: None,
+            buffering: true,
+        }),
+    };
+    Route { path: found.path.clone(), to }
 }
 
 fn routes(this: &Asked<'_>, dir: &str, part: &Tree, package: &Package) -> Vec<FoundRoute> {

@@ -4,7 +4,7 @@ use super::{
     Asked, Tree,
     node::{ENTRIES, next_output},
     package::Package,
-    parts, php,
+    parts, php, routes,
 };
 use crate::{
     error::{Error, Result},
@@ -93,13 +93,20 @@ fn declared(this: &Asked<'_>) -> Result<Option<Runtime>> {
     if are_pages || manifest.runtime == Some(Runtime::Php) {
         return Ok(Some(Runtime::Php));
     }
-    let declared = manifest.runtime.or(manifest.public.as_ref().map(|_| Runtime::Static));
+    let is_static = manifest.public.is_some() || routes::need_no_process(this);
+    let declared = manifest.runtime.or(is_static.then_some(Runtime::Static));
     let serves = manifest.public.is_some() || declared == Some(Runtime::Static);
     let runs = this.manifest_web().is_some() || declared != Some(Runtime::Static);
     if serves && runs {
-        return Err(Error::usage("not_yet", "`hostkit.toml` wants files served beside a process")
-            .caused_by("that takes `[routes]`, and this version has no routes yet")
-            .hint("leave out `[process.web]`, or `public` and `runtime = \"static\"`"));
+        return Err(Error::usage(
+            "no_routes",
+            "`hostkit.toml` wants files served beside a process",
+        )
+        .caused_by("nothing says which of the two answers for which path")
+        .hint(
+            "leave out `public` and `runtime = \"static\"`, and write:\n[routes]\n\
+                 \"/\" = { static = \"dist\" }\n\"/api/\" = { process = \"web\" }",
+        ));
     }
     Ok(declared)
 }

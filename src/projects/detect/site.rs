@@ -20,7 +20,8 @@ pub(super) fn find(this: &Asked<'_>, package: &Package) -> Found {
             found.steps.push(BuildStep::new(Phase::Build, "tidy", &tidy));
         }
     }
-    if found.public.is_some() {
+    // Routes say by themselves what is served.
+    if found.public.is_some() || !manifest.routes.is_empty() {
         return found;
     }
     if is_built {

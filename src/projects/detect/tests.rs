@@ -5,6 +5,7 @@ use crate::projects::manifest::parse_manifest;
 
 mod parts;
 mod php;
+mod routes;
 
 const ALL_TOOLS: Tools = Tools {
     composer: true,
@@ -402,14 +403,14 @@ fn a_site_is_files_or_what_a_build_makes() {
 }
 
 #[test]
-fn files_beside_a_process_come_later() {
+fn files_beside_a_process_take_routes() {
     for manifest in [
         "[project]\npublic = \"dist\"\n[process.web]\ncommand = \"a\"\n",
         "[project]\nruntime = \"static\"\n[process.web]\ncommand = \"a\"\n",
         "[project]\nruntime = \"node\"\npublic = \"dist\"\n",
     ] {
         let error = with(&[], manifest, None, None, ALL_TOOLS).unwrap_err();
-        assert_eq!(error.code, "not_yet", "{manifest}");
+        assert_eq!(error.code, "no_routes", "{manifest}");
     }
 }
 

@@ -49,6 +49,7 @@ const PATH: &str =
     r"^(\./)?([A-Za-z0-9._+@][A-Za-z0-9._+@-]*(/[A-Za-z0-9._+@][A-Za-z0-9._+@-]*)*/?|\.|)$";
 const PAGE: &str = "^/[!-\"$-~]*$";
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+const ROUTE_PATH: &str = "^/";
 const PROCESS_NAME: &str = "^[a-z][a-z0-9-]{0,30}$";
 
 /// The names of all runtimes, as `Runtime` has them.
@@ -72,7 +73,27 @@ pub(super) const MANIFEST: &[Key] = &[
         "What runs: `web` answers requests, others run beside it, once a deploy, or by a timer",
     ),
     key("project", Form::Table(PROJECT, &[]), "What the tree is"),
+    key(
+        "routes",
+        Form::Named { names: ROUTE_PATH, each: &Form::Table(ROUTE, &[]), also: &[] },
+        "What answers for which path; without it the web process or `public` does for all",
+    ),
     key("services", Form::Table(SERVICES, &[]), "What of the server's the project needs"),
+];
+
+/// What answers for a path: one of `process`, `redirect` and `static`.
+pub(super) const ROUTE: &[Key] = &[
+    key("body", Form::Size, "What a request may bring: 1K to 64G, usually 1M"),
+    key("buffering", Form::Boolean, "Whether nginx collects an answer before it sends it on"),
+    key("cache", Form::Text, "How long visitors may keep a file: 1y for names with a fingerprint"),
+    key("process", Form::Words(&["web"]), "The process that answers"),
+    key("redirect", Form::Text, "The path or the address to go to instead"),
+    key("spa", Form::Boolean, "Whether its first page answers for what is no file"),
+    key("static", Form::Pattern(PATH), "The directory below the release that nginx serves"),
+    key("status", Form::Number(301, 308), "How it redirects: 301 for good, 302 for now"),
+    key("strip", Form::Boolean, "Whether the process sees the path without the route's"),
+    key("timeout", Form::Time(1, 24 * 3600), "How long nothing may come in either direction"),
+    key("websocket", Form::Boolean, "Whether connections may be upgraded"),
 ];
 
 pub(super) const PROJECT: &[Key] = &[
@@ -187,11 +208,6 @@ pub(super) const POSTGRES: &[Key] = &[key(
     "How DATABASE_URL begins: postgresql+psycopg for a driver of SQLAlchemy's",
 )];
 
-/// Whether a manifest may have that table.
-pub(in crate::projects) fn is_read(table: &str) -> bool {
-    MANIFEST.iter().any(|key| key.name == table)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::parse_manifest, *};
@@ -208,8 +224,9 @@ mod tests {
                     }
                 }
                 Form::Either(forms) => forms.iter().for_each(|form| walk(path, form, into)),
-                Form::Named { each, also, .. } => {
-                    walk(&format!("{path}.web"), each, into);
+                Form::Named { names, each, also } => {
+                    let name = if *names == ROUTE_PATH { "\"/\"" } else { "web" };
+                    walk(&format!("{path}.{name}"), each, into);
                     for key in *also {
                         walk(&format!("{path}.{}", key.name), &key.form, into);
                     }
@@ -236,6 +253,7 @@ mod tests {
                 assert!(!cause.contains("there is no key"), "{path}.{}: {cause}", key.name);
             }
             let error = parse_manifest(&format!("[{path}]\nnonesuch = 1\n")).unwrap_err();
+            let path = path.replace('"', "");
             assert_eq!(error.cause.unwrap(), format!("there is no key `{path}.nonesuch`"));
         }
         let error = parse_manifest("[nonesuch]\n").unwrap_err();

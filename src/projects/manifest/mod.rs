@@ -6,6 +6,7 @@ mod keys;
 mod mistakes;
 mod process;
 mod reader;
+mod routes;
 mod schedule;
 mod schema;
 mod services;
@@ -16,7 +17,6 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 pub(super) use command::words;
-pub(super) use keys::is_read;
 pub use mistakes::mistakes;
 pub(super) use process::name_fault;
 pub(super) use reader::printable;
@@ -30,7 +30,7 @@ use crate::{
     config::Size,
     error::Result,
     names::{Runtime, nearest},
-    release::{Process, Strategy, Switch},
+    release::{Process, Route, Strategy, Switch},
     secret::Generated,
 };
 
@@ -42,7 +42,7 @@ const MOST_STEPS: usize = 50;
 const MOST_SHARED: usize = 50;
 
 /// Tables that belong to later versions.
-const LATER: &[&str] = &["expose", "routes"];
+const LATER: &[&str] = &["expose"];
 
 /// What a release can't have as a link into `shared/`.
 const NOT_SHARED: &[&str] = &[".complete", ".git", "hostkit.toml", "node_modules", "venv"];
@@ -59,6 +59,8 @@ pub struct Manifest {
     pub migrate: Migrate,
     /// `web` first, the others by name.
     pub processes: Vec<Process>,
+    /// By path.
+    pub routes: Vec<Route>,
     pub environment: BTreeMap<String, String>,
     /// Variables that have to be in `.env`, and what they are for.
     pub required: BTreeMap<String, String>,
@@ -117,10 +119,10 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
         return Err(whole
             .refused(
                 &span,
-                format!("`[{value}]` is for routes, and this version has no routes yet"),
+                format!("`[{value}]` is for a later version, and this one has none yet"),
             )
             .coded("not_yet")
-            .hint(format!("leave `[{value}]` out: all requests go to `[process.web]`")));
+            .hint(format!("leave `[{value}]` out")));
     }
     whole.knows(keys::MANIFEST)?;
     let mut manifest = Manifest::default();
@@ -134,6 +136,7 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
         deploy(&mut manifest, &table)?;
     }
     manifest.processes = process::read(&whole, &manifest)?;
+    manifest.routes = routes::read(&whole, &manifest)?;
     if let Some(table) = whole.table("services")? {
         manifest.services = services::read(&table)?;
     }

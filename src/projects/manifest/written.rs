@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
-use super::{Install, MANIFEST, Manifest, Migrate, keys::is_read};
+use super::{Install, MANIFEST, Manifest, Migrate};
 use crate::{
     config::Size,
     names::Runtime,
-    projects::{
-        HOME, Phase, Recipe,
-        detect::{FoundRoute, Serves},
-        unit::join_command,
-    },
-    release::{Health, Kind, Process, Strategy},
+    projects::{HOME, Phase, Recipe, unit::join_command},
+    release::{Answer, Health, Kind, Process, Route, Strategy},
 };
 
 /// The text of a manifest that comes to the same recipe, with what was found beside it as
@@ -31,7 +27,7 @@ pub fn manifest_text(recipe: &Recipe, manifest: Option<&Manifest>) -> String {
     for process in &recipe.spec.processes {
         text.push_str(&one(process, recipe));
     }
-    text.push_str(&routes(&recipe.routes));
+    text.push_str(&routes(&recipe.spec.routes));
     text.push_str(&services(recipe));
     text.push_str(&environment(recipe, own));
     text
@@ -163,28 +159,39 @@ fn page(health: &Health) -> String {
     format!("{{ {} }}", parts.join(", "))
 }
 
-/// The routes that the parts of the tree need: as comments until manifests may have any.
-fn routes(found: &[FoundRoute]) -> String {
-    if found.is_empty() {
+fn routes(routes: &[Route]) -> String {
+    if routes.is_empty() {
         return String::new();
     }
-    let mark = if is_read("routes") { "" } else { "# " };
-    let route = |route: &FoundRoute| {
-        let says = match &route.serves {
-            Serves::Files { directory, spa, .. } => {
-                let spa = if *spa { ", spa = true" } else { "" };
-                format!("static = {}{spa}", quoted(directory))
-            }
-            Serves::Process { name, strip, websocket } => {
-                let strip = if *strip { ", strip = true" } else { "" };
-                let websocket = if *websocket { ", websocket = true" } else { "" };
-                format!("process = {}{strip}{websocket}", quoted(name))
-            }
-        };
-        format!("{mark}{} = {{ {says} }}\n", quoted(&route.path))
-    };
-    let lines: String = found.iter().map(route).collect();
-    format!("\n{mark}[routes]\n{lines}")
+    let lines: String = routes
+        .iter()
+        .map(|route| format!("{} = {{ {} }}\n", quoted(&route.path), answer(&route.to).join(", ")))
+        .collect();
+    format!("\n[routes]\n{lines}")
+}
+
+fn answer(to: &Answer) -> Vec<String> {
+    let mut says = Vec::new();
+    match to {
+        Answer::Static(files) => {
+            says.push(format!("static = {}", quoted(&files.at)));
+            says.extend(files.spa.then(|| "spa = true".to_owned()));
+            says.extend(files.cache.map(|seconds| format!("cache = {}", time(seconds))));
+        }
+        Answer::Process(proxied) => {
+            says.push(format!("process = {}", quoted(&proxied.process)));
+            says.extend(proxied.strip.then(|| "strip = true".to_owned()));
+            says.extend(proxied.websocket.then(|| "websocket = true".to_owned()));
+            says.extend(proxied.timeout.map(|seconds| format!("timeout = {}", time(seconds))));
+            says.extend(proxied.body.map(|n| format!("body = {}", quoted(&Size(n).to_string()))));
+            says.extend((!proxied.buffering).then(|| "buffering = false".to_owned()));
+        }
+        Answer::Redirect(redirect) => {
+            says.push(format!("redirect = {}", quoted(&redirect.to)));
+            says.push(format!("status = {}", redirect.status));
+        }
+    }
+    says
 }
 
 fn services(recipe: &Recipe) -> String {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::projects::manifest::{is_read, manifest_text};
+use crate::projects::manifest::manifest_text;
 
 const VITE: &str =
     r#"frontend/package.json={"scripts":{"build":"vite build"},"devDependencies":{"vite":"5"}}"#;
@@ -150,11 +150,7 @@ fn what_is_at_the_top_decides_alone() {
 
 /// All of a recipe but for what is only said.
 fn effect(recipe: Recipe) -> Recipe {
-    let mut recipe = Recipe { because: String::new(), notes: Vec::new(), ..recipe };
-    if is_read("routes") {
-        recipe.routes = Vec::new();
-    }
-    recipe
+    Recipe { because: String::new(), notes: Vec::new(), routes: Vec::new(), ..recipe }
 }
 
 fn assert_printed(tree: &Tree, manifest: Option<&str>, what: &str) -> String {
