@@ -17,6 +17,7 @@ mod site;
 mod spec;
 mod switch;
 mod unit;
+mod words;
 
 use std::path::PathBuf;
 
@@ -42,9 +43,8 @@ pub use rights::{granted, read_grants};
 pub use spec::{FoundUnit, read_unit};
 pub use switch::{From, env_plan, gate, release_file, restore_plan, switch_plan, unit_names};
 use unit::Which;
-pub use unit::{
-    BuildUnit, build_unit, check_command, process_unit, split_command, standby_env, timer_unit,
-};
+pub use unit::{BuildUnit, build_unit, process_unit, standby_env, timer_unit};
+pub use words::{check_command, split_command};
 
 use crate::{
     config::Config,

@@ -4,7 +4,7 @@
 use super::{
     Facts, Maker, Passwords, manifest,
     switch::{no_unit, retired},
-    unit::join_command,
+    words::join_command,
 };
 use crate::{
     config::Config,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::unit::{join_command, split_command};
+use super::words::{join_command, split_command};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},

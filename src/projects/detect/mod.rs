@@ -19,7 +19,7 @@ pub use php::Fpm;
 
 use super::{
     manifest::{Install, Manifest, Migrate, Services, printable},
-    unit::split_command,
+    words::split_command,
 };
 use crate::{
     envfile,

@@ -1,6 +1,6 @@
 //! The command of a process: words and variables, and nothing else of what a shell knows.
 
-use super::super::unit::split_command;
+use super::super::words::split_command;
 
 const LONGEST: usize = 4096;
 

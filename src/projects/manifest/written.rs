@@ -8,7 +8,7 @@ use super::{Install, MANIFEST, Manifest, Migrate};
 use crate::{
     config::Size,
     names::Runtime,
-    projects::{HOME, Phase, Recipe, unit::join_command},
+    projects::{HOME, Phase, Recipe, words::join_command},
     release::{Answer, Health, Kind, Process, Route, Strategy},
 };
 
