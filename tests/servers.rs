@@ -17,6 +17,7 @@ mod examples;
 mod exec;
 mod first;
 mod git;
+mod halext;
 mod hardship;
 mod hostile;
 mod init;

@@ -1,6 +1,11 @@
 //! `hostkit exec`: a command of a project's own, where its web process runs and as confined.
 
-use std::{os::unix::process::CommandExt, path::Path, process::ExitCode, time::Duration};
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use super::{Context, state};
 use crate::{
@@ -210,7 +215,7 @@ pub fn inside(started_in: &Path) -> Result<ExitCode> {
     rustix::process::umask(rustix::fs::Mode::RWXO);
     signals::let_through()?;
     #[expect(clippy::disallowed_methods, reason = "becomes the command, with its own terminal")]
-    let error = std::process::Command::new(&words[0])
+    let error = std::process::Command::new(program(&words[0], started_in))
         .args(&words[1..])
         .env_remove(REQUEST)
         .current_dir(started_in)
@@ -219,6 +224,17 @@ pub fn inside(started_in: &Path) -> Result<ExitCode> {
     let why = if is_missing { "there is no such program" } else { "it can't be run" };
     tell(&format!("`{}`: {why}", words[0]));
     Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
+}
+
+/// A program with a `/` lies below the release, as in a manifest, where the directory that it is run
+/// in has none of that name.
+fn program(word: &str, started_in: &Path) -> PathBuf {
+    let path = Path::new(word);
+    if !word.contains('/') || path.is_absolute() || started_in.join(path).exists() {
+        return path.to_owned();
+    }
+    let release = started_in.ancestors().find(|dir| dir.join(".complete").exists());
+    release.map(|dir| dir.join(path)).filter(|it| it.exists()).unwrap_or_else(|| path.to_owned())
 }
 
 /// Takes away what a command left whose hostkit was killed.

@@ -124,6 +124,6 @@ async def server_status() -> dict:
     }
 
 
-@router.post("/rebuild-frontend")
+@router.post("/rebuild-frontend", status_code=202)
 async def rebuild_frontend() -> dict:
     return await gate.rebuild_frontend()

@@ -1,49 +1,52 @@
-"""Asks hostkit to rebuild the frontend.
+"""Asks hostkit for a deploy, which builds the frontend anew.
 
-The app may not run hostkit itself. Its operator grants it exactly one request:
-`hostkit permissions grant halext --app "deploy --only web"`. hostkit knows who asks by the
-socket's credentials, so there is no password here.
+The app may not run hostkit itself. An operator grants it exactly one command:
+`hostkit permissions grant halext --app deploy`. hostkit knows who asks by the socket's
+credentials, so there is no password here. It answers with what the command says, and with
+`exit N` as the last line.
 """
 
 import asyncio
-import json
+import re
 
 from fastapi import HTTPException
 
 from .settings import settings
 
-REQUEST = {"verb": "deploy", "arguments": ["--only", "web"]}
-PATIENCE = 280  # seconds: below what the web server waits for us
+# A refusal comes at once. A deploy waits until the requests of this process have ended, so the
+# one that asked for it must not wait for the deploy.
+PATIENCE = 3  # seconds
+NOT_GRANTED = 5
 
 
 async def rebuild_frontend() -> dict:
     try:
-        async with asyncio.timeout(PATIENCE):
-            answer = await ask(REQUEST)
+        said = await ask(settings.gate_command)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise HTTPException(
-            501, "This server has no app gate: rebuild with `hostkit deploy --only web`"
-        )
-    except TimeoutError:
-        raise HTTPException(504, "The rebuild takes long; hostkit goes on with it")
+        raise HTTPException(501, "This server has no app gate: rebuild with `hostkit deploy`")
     except (OSError, ValueError) as error:
         raise HTTPException(502, f"The app gate gave no answer to read: {error}")
-    if not answer.get("ok"):
-        error = answer.get("error") or {}
-        denied = error.get("code") == "not_permitted"
-        raise HTTPException(403 if denied else 502, error.get("message") or "The rebuild failed")
-    return answer
+    ended = re.search(r"^exit (\d+)$", said, re.MULTILINE)
+    code = int(ended[1]) if ended else 0
+    if code == NOT_GRANTED:
+        raise HTTPException(403, "An operator has not granted this to the app")
+    if code:
+        why = re.search(r"^error: (.+)$", said, re.MULTILINE)
+        raise HTTPException(502, why[1] if why else "The rebuild failed")
+    return {"state": "done" if ended else "started"}
 
 
-async def ask(request: dict) -> dict:
-    """A line of JSON there, a document of JSON back."""
+async def ask(line: str) -> str:
+    """A line there; what has come back by the time that we stop listening."""
     reader, writer = await asyncio.open_unix_connection(settings.gate)
+    said = b""
     try:
-        writer.write(json.dumps(request).encode() + b"\n")
-        writer.write_eof()
-        answer = json.loads(await reader.read(2**20))
+        writer.write(line.encode() + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            while part := await reader.read(4096):
+                said += part
+    except TimeoutError:
+        pass
     finally:
         writer.close()
-    if not isinstance(answer, dict):
-        raise ValueError("not an object")
-    return answer
+    return said.decode()

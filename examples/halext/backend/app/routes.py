@@ -1,5 +1,6 @@
 """Accounts, tasks and events."""
 
+import os
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -32,7 +33,7 @@ def health():
 
 @router.get("/version")
 def version():
-    return {"name": "halext", "version": VERSION}
+    return {"name": "halext", "version": VERSION, "release": os.environ.get("HOSTKIT_RELEASE")}
 
 
 def shown(user: User) -> UserOut:

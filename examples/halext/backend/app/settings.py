@@ -31,6 +31,7 @@ class Settings:
     redis_url: str
     webhook: str
     gate: str
+    gate_command: str
     token_minutes: int
     check_seconds: float
     answer_seconds: float
@@ -97,6 +98,7 @@ def load(env) -> Settings:
         webhook=env.get("ALERT_WEBHOOK_URL", ""),
         gate=env.get("HOSTKIT_GATE")
         or f"/run/hostkit/apps/{env.get('PROJECT_NAME') or 'halext'}.sock",
+        gate_command=env.get("HOSTKIT_GATE_COMMAND") or "deploy",
         token_minutes=number("TOKEN_MINUTES", 30, 1),
         check_seconds=number("NODE_CHECK_SECONDS", 60.0, 1),
         answer_seconds=number("NODE_ANSWER_SECONDS", 60.0, 0.1),

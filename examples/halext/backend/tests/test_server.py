@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy
-from app import db, log, migrate, models
+from app import db, gate, log, migrate, models
 from app.settings import settings
 from conftest import drop_tables, stream
 from sqlalchemy import text
@@ -144,33 +144,45 @@ def test_log_lines_are_json_and_hold_no_secret(client, sign_in, capsys):
 def test_rebuild_says_that_there_is_no_gate(client, sign_in):
     answer = client.post("/api/admin/rebuild-frontend", headers=sign_in("adm", is_admin=True))
     assert answer.status_code == 501
-    assert "hostkit deploy --only web" in answer.json()["detail"]
+    assert "hostkit deploy" in answer.json()["detail"]
 
 
-def test_rebuild_asks_the_gate_and_tells_what_it_says(client, sign_in):
+def test_rebuild_asks_the_gate_and_does_not_wait_for_the_deploy(client, sign_in, monkeypatch):
     admin = sign_in("adm", is_admin=True)
+    monkeypatch.setattr(gate, "PATIENCE", 0.3)
     answers = [
-        b'{"ok": true, "data": {"release": "2030"}}',
-        b'{"ok": false, "error": {"code": "not_permitted", "message": "not granted"}}',
-        b"no json",
+        b"20300101-000000 is live\nexit 0\n",
+        b"error: this is not granted\nexit 5\n",
+        b"error: deploys of halext are paused\nexit 4\n",
+        None,
     ]
-    asked = []
+    asked, done = [], threading.Event()
 
-    def gate():
+    def answer_all():
         for answer in answers:
             connection, _ = listener.accept()
+            asked.append(connection.makefile("rb").readline())
+            if answer is None:
+                # A deploy says nothing until long after the app has stopped listening.
+                done.wait(10)
+                connection.close()
+                continue
             with connection:
-                asked.append(connection.makefile("rb").read())
                 connection.sendall(answer)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(settings.gate)
         listener.listen()
-        threading.Thread(target=gate, daemon=True).start()
+        thread = threading.Thread(target=answer_all, daemon=True)
+        thread.start()
         results = [client.post("/api/admin/rebuild-frontend", headers=admin) for _ in answers]
+        done.set()
+        thread.join()
     os.unlink(settings.gate)
-    assert [result.status_code for result in results] == [200, 403, 502]
-    assert json.loads(asked[0]) == {"verb": "deploy", "arguments": ["--only", "web"]}
+    assert [result.status_code for result in results] == [202, 403, 502, 202]
+    assert results[2].json()["detail"] == "deploys of halext are paused"
+    assert [result.json()["state"] for result in (results[0], results[3])] == ["done", "started"]
+    assert asked == [b"deploy\n"] * 4
 
 
 def test_server_status(client, sign_in):

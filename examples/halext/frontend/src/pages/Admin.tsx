@@ -196,6 +196,25 @@ function ServerCard() {
   );
 }
 
+/** Until another release answers: that one has the new pages. */
+async function nextRelease() {
+  const release = () => get<{ release: string | null }>("/version").then((now) => now.release);
+  const before = await release();
+  for (let tries = 0; tries < 100; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    // In between nothing may answer for a moment.
+    const now = await release().catch(() => before);
+    if (now !== before) return;
+  }
+  throw new Error("It takes long; hostkit goes on with it.");
+}
+
+async function rebuild() {
+  await post("/admin/rebuild-frontend");
+  await nextRelease();
+  location.reload();
+}
+
 function Rebuild() {
   const { act, busy, error } = useAct();
   return (
@@ -204,7 +223,7 @@ function Rebuild() {
       <Button
         icon={<FiRefreshCw aria-hidden />}
         busy={busy === "rebuild"}
-        onClick={() => act("rebuild", () => post("/admin/rebuild-frontend").then(() => location.reload()))}
+        onClick={() => act("rebuild", rebuild)}
       >
         Rebuild frontend
       </Button>
