@@ -128,7 +128,8 @@ fn a_house_moves_in_with_one_command() {
 
     // The panel may ask for a deploy where that is granted, and gets what hostkit says.
     assert_eq!(house.json("/admin/rebuild-frontend", &admin, Some("{}")).0, 501);
-    vps.hostkit("permissions grant halext --app deploy").succeeds();
+    let line = "deploy --only frontend";
+    vps.hostkit_args(&["permissions", "grant", "halext", "--app", line]).succeeds();
     let (status, why) = house.json("/admin/rebuild-frontend", &admin, Some("{}"));
     assert!(status == 502 && why["detail"] == "nothing says what to deploy", "{status} {why}");
     assert_eq!(house.json("/admin/rebuild-frontend", &ann, Some("{}")).0, 403);
@@ -147,6 +148,31 @@ fn a_house_moves_in_with_one_command() {
     assert_eq!(house.json("/version", "", None).1["version"], "9.9.9", "{told}");
     let of = vps.sh("find /home/halext/app/venv/ -type f -links 1 | wc -l").succeeds();
     assert!(of.trim().parse::<u32>().unwrap() < 100, "the packages are shared: {of}");
+
+    // One part alone: the other stays as it is live, whatever the source says of it.
+    vps.write("/root/halext/VERSION", "9.9.10\n");
+    vps.sh("sed -i 's|<title>.*</title>|<title>another</title>|' /root/halext/frontend/index.html")
+        .succeeds();
+    vps.sh(
+        "sed -i 's|\"name\": \"halext\"|\"name\": \"changed\"|' /root/halext/backend/app/routes.py",
+    )
+    .succeeds();
+    for odd in ["../backend", "nothing", ".complete", "VERSION", "venv"] {
+        let line = format!("deploy halext --source /root/halext --only {odd} --no-watch");
+        vps.hostkit(&line).fails_with(2);
+    }
+    let only = |part: &str| {
+        let line = format!("deploy halext --source /root/halext --only {part} --no-watch");
+        vps.hostkit(&line).succeeds();
+        (house.curl("/", "").1.contains("another"), house.json("/version", "", None).1)
+    };
+    let (is_new, version) = only("frontend");
+    assert!(is_new && version["name"] == "halext" && version["version"] == "9.9.9", "{version}");
+    vps.sh("sed -i 's|<title>.*</title>|<title>a third</title>|' /root/halext/frontend/index.html")
+        .succeeds();
+    let (is_old, version) = only("backend");
+    assert!(is_old && version["name"] == "changed" && version["version"] == "9.9.9", "{version}");
+    vps.hostkit("drift halext").succeeds();
 
     // A migration that fails, and a frontend that can't be built, change nothing.
     for (path, text) in [
@@ -169,7 +195,7 @@ fn a_house_moves_in_with_one_command() {
     vps.wait_until("the house is well", |vps| vps.hostkit("health halext").code == 0);
     assert_eq!(house.json("/tasks/", &ann, None).1[0]["title"], "water the plants");
     vps.hostkit("rollback halext").succeeds();
-    assert_ne!(house.json("/version", "", None).1["version"], "9.9.9");
+    assert_eq!(house.json("/version", "", None).1["name"], "halext");
     vps.hostkit("drift halext").succeeds();
     vps.hostkit("project delete halext --yes --no-backup").succeeds();
     vps.sh("id halext").fails_with(1);

@@ -5,6 +5,7 @@ pub mod git;
 pub mod limits;
 pub mod list;
 pub mod needs;
+mod only;
 pub mod preview;
 pub mod rollback;
 mod serve;
@@ -45,6 +46,7 @@ use crate::{
   hostkit deploy my-shop --git https://forge.example/me/shop.git --branch main
   hostkit deploy my-shop
   tar cz . | ssh my-shop@server hostkit deploy --archive -
+  hostkit deploy my-shop --only frontend
   hostkit deploy my-shop --source . --no-watch
   hostkit deploy my-shop --source . --dry-run")]
 pub struct Args {
@@ -61,6 +63,10 @@ pub struct Args {
 
     #[command(flatten)]
     git: git::GitArgs,
+
+    /// Deploy this directory of the source alone; the rest stays as it is live
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
 
     /// Leave out the installation of dependencies
     #[arg(long, overrides_with = "install")]
@@ -209,6 +215,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 /// All that can be refused before anything is made.
 fn check(args: &Args, cx: &mut Context, project: &Project) -> Result<()> {
     let name = &project.name;
+    args.only.as_deref().map_or(Ok(()), only::check)?;
     stage::check_user(project)?;
     if args.override_ratelimit {
         limits::may_override(cx)?;
@@ -288,6 +295,9 @@ fn make(
         cx.registry()?.name_deploy(begun.deploy, revision)?;
     }
     let _changing = Changing::begin();
+    if let Some(part) = &args.only {
+        stage.keep_the_rest(cx, part)?;
+    }
     let mut recipe = stage.recipe(cx)?;
     crate::projects::check_own(&begun.project, &recipe.spec)?;
     tell_recipe(cx, &recipe);
@@ -295,6 +305,9 @@ fn make(
     needs::generate(cx, stage, &recipe)?;
     if args.no_build {
         recipe.steps.retain(|step| step.phase == crate::projects::Phase::Install);
+    }
+    if let Some(part) = &args.only {
+        stage.build_only(cx, &mut recipe, part)?;
     }
     stage.build(cx, &recipe, !args.no_install)?;
     settle_public(cx, stage, &mut recipe)?;

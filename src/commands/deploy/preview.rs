@@ -57,7 +57,7 @@ pub fn run(args: &Args, cx: &mut Context, project: &Project, source: &Source) ->
     let name = &project.name;
     let id = cx.registry()?.next_release(name, &[])?;
     let mut stage = Stage::new(project, id.clone());
-    let looked = look(cx, source, &mut stage);
+    let looked = look(args, cx, source, &mut stage);
     stage::sweep(cx, name)?;
     cx.host.remove_file(&stage::log_path(name, id.as_str()))?;
     let mut recipe = looked?;
@@ -73,13 +73,17 @@ pub fn run(args: &Args, cx: &mut Context, project: &Project, source: &Source) ->
     tell(args, cx, project, source, &recipe)
 }
 
-fn look(cx: &mut Context, source: &Source, stage: &mut Stage<'_>) -> Result<Recipe> {
+fn look(args: &Args, cx: &mut Context, source: &Source, stage: &mut Stage<'_>) -> Result<Recipe> {
     stage.open(cx)?;
     let upload = stage::upload_path(&stage.project.name, &stage.id);
     source.fetch(cx, stage, &upload)?;
     let _changing = Changing::begin();
     stage.unpack(cx)?;
-    stage.recipe(cx)
+    let Some(part) = &args.only else { return stage.recipe(cx) };
+    stage.keep_the_rest(cx, part)?;
+    let mut recipe = stage.recipe(cx)?;
+    stage.build_only(cx, &mut recipe, part)?;
+    Ok(recipe)
 }
 
 fn tell(

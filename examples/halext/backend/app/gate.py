@@ -1,7 +1,7 @@
-"""Asks hostkit for a deploy, which builds the frontend anew.
+"""Asks hostkit to build the frontend anew.
 
 The app may not run hostkit itself. An operator grants it exactly one command:
-`hostkit permissions grant halext --app deploy`. hostkit knows who asks by the socket's
+`hostkit permissions grant halext --app "deploy --only frontend"`. hostkit knows who asks by the socket's
 credentials, so there is no password here. It answers with what the command says, and with
 `exit N` as the last line.
 """
@@ -23,7 +23,7 @@ async def rebuild_frontend() -> dict:
     try:
         said = await ask(settings.gate_command)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise HTTPException(501, "This server has no app gate: rebuild with `hostkit deploy`")
+        raise HTTPException(501, "This server has no app gate: rebuild with `hostkit deploy --only frontend`")
     except (OSError, ValueError) as error:
         raise HTTPException(502, f"The app gate gave no answer to read: {error}")
     ended = re.search(r"^exit (\d+)$", said, re.MULTILINE)

@@ -98,7 +98,7 @@ def load(env) -> Settings:
         webhook=env.get("ALERT_WEBHOOK_URL", ""),
         gate=env.get("HOSTKIT_GATE")
         or f"/run/hostkit/apps/{env.get('PROJECT_NAME') or 'halext'}.sock",
-        gate_command=env.get("HOSTKIT_GATE_COMMAND") or "deploy",
+        gate_command=env.get("HOSTKIT_GATE_COMMAND") or "deploy --only frontend",
         token_minutes=number("TOKEN_MINUTES", 30, 1),
         check_seconds=number("NODE_CHECK_SECONDS", 60.0, 1),
         answer_seconds=number("NODE_ANSWER_SECONDS", 60.0, 0.1),

@@ -144,7 +144,7 @@ def test_log_lines_are_json_and_hold_no_secret(client, sign_in, capsys):
 def test_rebuild_says_that_there_is_no_gate(client, sign_in):
     answer = client.post("/api/admin/rebuild-frontend", headers=sign_in("adm", is_admin=True))
     assert answer.status_code == 501
-    assert "hostkit deploy" in answer.json()["detail"]
+    assert "hostkit deploy --only frontend" in answer.json()["detail"]
 
 
 def test_rebuild_asks_the_gate_and_does_not_wait_for_the_deploy(client, sign_in, monkeypatch):
@@ -182,7 +182,7 @@ def test_rebuild_asks_the_gate_and_does_not_wait_for_the_deploy(client, sign_in,
     assert [result.status_code for result in results] == [202, 403, 502, 202]
     assert results[2].json()["detail"] == "deploys of halext are paused"
     assert [result.json()["state"] for result in (results[0], results[3])] == ["done", "started"]
-    assert asked == [b"deploy\n"] * 4
+    assert asked == [b"deploy --only frontend\n"] * 4
 
 
 def test_server_status(client, sign_in):
