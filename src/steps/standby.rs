@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Check, Gate, Step};
+use super::{Before, Check, Gate, Step, gate::refused};
 use crate::{
     error::{Error, Result},
     sys::{Host, Owner, systemd::Verb},
@@ -65,7 +65,9 @@ impl Step for Standby {
         if host.unit(&self.unit)?.needs_reload {
             host.daemon_reload()?;
         }
+        // What ends before its start is told has not come up either.
         let begun = host.unit_job(Verb::Start, &self.unit);
+        let begun = begun.map_err(|e| refused(e.cause.unwrap_or(e.message)));
         begun.and_then(|()| self.gate.wait(host, &self.unit, self.port)).map_err(|error| {
             let told = Error::new(error.kind, error.code, "the new release does not come up");
             told.caused_by(error.cause.unwrap_or(error.message))
