@@ -162,8 +162,8 @@ fn removing_and_purging_it_leave_every_project_running() {
         vps.sh(&format!("dpkg {way} hostkit")).succeeds();
         assert!(!vps.exists("/usr/bin/hostkit"));
         let gone = whole.difference(&vps.snapshot());
-        let is_the_packages =
-            |line: &str| line.contains(" /usr/bin/hostkit ") || line.contains(".save ");
+        let own = [" /usr/bin/hostkit ", " /usr/share/hostkit", ".save "];
+        let is_the_packages = |line: &str| own.iter().any(|own| line.contains(own));
         assert!(gone.lines().all(is_the_packages), "dpkg {way}:\n{gone}");
         assert_eq!(main_process(&vps), process, "dpkg {way}");
         for path in [
