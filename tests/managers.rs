@@ -194,3 +194,47 @@ fn what_is_pinned_and_the_same_is_not_installed_again() {
     assert!(serves(&vps).contains("hello from greet"), "{told}");
     vps.hostkit("drift shop").succeeds();
 }
+
+/// Links, files and additions that a build leaves where packages were installed.
+#[test]
+fn what_a_build_made_of_the_packages_is_not_taken_over() {
+    let vps = Vps::unlimited();
+    vps.write("/root/wheel.py", WHEEL);
+    vps.write("/root/shop/main.py", PYTHON);
+    vps.write("/root/shop/requirements.txt", "greet==1.0\n");
+    vps.sh("python3 /root/wheel.py /root/shop").succeeds();
+    vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+    vps.hostkit("env set shop PIP_NO_INDEX=1 PIP_FIND_LINKS=.").succeeds();
+    vps.sh(
+        "mkdir -m 700 /srv/secret && echo of-root >/srv/secret/key && chmod 600 /srv/secret/key",
+    )
+    .succeeds();
+    let build = |script: &str| {
+        vps.write("/root/shop/build.sh", script);
+        vps.write("/root/shop/hostkit.toml", "[build]\nsteps = [\"sh build.sh\"]\n");
+        vps.hostkit("deploy shop --source /root/shop --no-watch --json")
+    };
+    let python = "venv/bin/python -c 'import greet, sys; print(sys.modules.get(\"evil\"))'";
+    for odd in [
+        "mv venv v2; ln -s /srv/secret venv; cp -r v2 /tmp/; true",
+        "mv venv v2; touch venv",
+        "echo 'import evil' > $(echo venv/lib/python3*/site-packages)/evil.pth; \
+         touch $(echo venv/lib/python3*/site-packages)/evil.py",
+    ] {
+        // What is odd need not run; what follows has to be whole, and of its own.
+        let _ = build(odd);
+        build("true").succeeds();
+        let found = vps.sh("find /home/shop/app/ /home/shop/releases -name key -o -name evil.pth -newer /root/shop/build.sh");
+        assert!(!found.stdout.contains("/app/"), "{odd}: {found}");
+        assert!(!vps.sh("grep -r of-root /home/shop/releases").stdout.contains("of-root"), "{odd}");
+        let evil = vps.sh_as("shop", &format!("cd app && {python}"));
+        assert_eq!(evil.stdout.trim(), "None", "{odd}: {evil}");
+    }
+    // What nobody touched still is.
+    let before =
+        vps.sh("stat -c %i /home/shop/app/venv/lib/python3*/site-packages/greet.py").succeeds();
+    build("true").succeeds();
+    let after =
+        vps.sh("stat -c %i /home/shop/app/venv/lib/python3*/site-packages/greet.py").succeeds();
+    assert_eq!(before, after);
+}

@@ -88,7 +88,7 @@ fn warnings_of(source: &Source, manifest: Option<&Manifest>) -> Vec<String> {
     let tracked = looked.tracked();
     let all = tracked.iter().chain(&looked.files);
     let is_env = |path: &&String| path.rsplit('/').next() == Some(".env");
-    if let Some(path) = all.into_iter().find(is_env) {
+    if let Some(path) = all.into_iter().find(is_env).map(|path| path.escape_debug()) {
         warnings.push(format!(
             "`{path}` goes along with each deploy, and whoever has the code has its values: take \
              it out of git (`git rm --cached {path}`), and set them by `hostkit env import`"

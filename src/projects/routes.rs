@@ -41,6 +41,7 @@ struct Served {
     cache: Option<u64>,
     /// Where the release before has what this one has not.
     before: Option<String>,
+    looks_back: String,
 }
 
 #[derive(Clone, Serialize)]
@@ -128,6 +129,7 @@ fn served(project: &Project, spec: &Spec, route: &Route, files: &Files, place: P
         is_html: route.is_page() && html(&files.at) && !html(&route.path),
         spa: files.spa,
         cache: files.cache,
+        looks_back: before(&project.name).display().to_string(),
         before: (shared.is_none() && keeps(route))
             .then(|| format!("{}/{}", before(&project.name).display(), files.at)),
     }

@@ -4,7 +4,7 @@ use std::{
     ffi::{CStr, CString},
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
@@ -39,10 +39,19 @@ impl Host {
         let failed = || format!("could not copy `{}`", from.display());
         self.make_dir(to, Owner::ROOT, 0o700)?;
         self.effect(&format!("copy `{}`", from.display()), || {
-            let (old, new) = (self.open_dir(from), self.open_dir(to));
+            let (old, new) = (self.own_dir(from), self.own_dir(to));
             let name = from.file_name().unwrap_or_default().to_string_lossy();
             copied.dir(&old.context(failed)?, &new.context(failed)?, &name).context(failed)
         })
+    }
+}
+
+impl Host {
+    /// The directory itself, and not where a link of that name leads.
+    fn own_dir(&self, path: &Path) -> std::io::Result<OwnedFd> {
+        let parent = self.open_dir(path.parent().unwrap_or(path))?;
+        let name = CString::new(path.file_name().unwrap_or_default().as_bytes())?;
+        Ok(open(&parent, &name)?)
     }
 }
 

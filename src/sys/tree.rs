@@ -47,6 +47,16 @@ impl Host {
         })
     }
 
+    /// When anything in a tree was last changed: what its owner can't set back.
+    pub fn last_changed(&self, path: &Path) -> Result<(i64, u64)> {
+        let failed = || format!("could not look through `{}`", path.display());
+        let dir = self.open_dir(path).context(failed)?;
+        let top = rustix::fs::fstat(&dir).context(failed)?;
+        let mut newest = (top.st_ctime, top.st_ctime_nsec);
+        last_changed(&dir, 0, &mut newest).context(failed)?;
+        Ok(newest)
+    }
+
     /// Takes a tree over, the top first, so that whoever still holds a handle of one of its
     /// directories can put nothing into it any more. What lies too deep moves up to the top.
     pub fn seize(&self, path: &Path) -> Result<()> {
@@ -114,6 +124,19 @@ fn entries(dir: &OwnedFd) -> Result<Vec<(CString, Stat)>, Errno> {
         all.push((name, stat));
     }
     Ok(all)
+}
+
+fn last_changed(dir: &OwnedFd, depth: usize, newest: &mut (i64, u64)) -> Result<(), Errno> {
+    if depth > DEEPEST {
+        return Err(Errno::LOOP);
+    }
+    for (name, stat) in entries(dir)? {
+        *newest = (*newest).max((stat.st_ctime, stat.st_ctime_nsec));
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            last_changed(&descend(dir, &name)?, depth + 1, newest)?;
+        }
+    }
+    Ok(())
 }
 
 fn descend(dir: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
@@ -206,7 +229,7 @@ fn freeze_file(
         let mut old = File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
         // What is not the project's own was linked to from outside, and is not ours to copy.
         if old.metadata().map(|m| std::os::unix::fs::MetadataExt::uid(&m))? != stat.st_uid
-            || (stat.st_uid != owner.gid && stat.st_uid != 0)
+            || stat.st_uid != owner.gid
         {
             return Err(std::io::Error::other("it holds a hard link to a file of somebody else"));
         }

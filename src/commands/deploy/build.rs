@@ -12,7 +12,7 @@ use crate::{
     projects::{Phase, Recipe, Serves},
     registry::Live,
     release::{Process, Route},
-    sys::{Owner, links::Copied},
+    sys::{FileKind, Owner, links::Copied},
 };
 
 /// Where Python's packages are installed, in each release.
@@ -20,7 +20,7 @@ const INSTALLED: &str = "venv";
 
 impl Stage<'_> {
     /// Runs the steps of a build; says how many there were.
-    pub fn build(&mut self, cx: &Context, recipe: &Recipe, install: bool) -> Result<usize> {
+    pub fn build(&mut self, cx: &Context, recipe: &mut Recipe, install: bool) -> Result<usize> {
         for step in &recipe.steps {
             if let Some(missing) = step.needs.iter().find(|program| !tools::is_installed(program)) {
                 return Err(Error::not_ready("program_missing", format!("`{missing}` is missing"))
@@ -33,7 +33,10 @@ impl Stage<'_> {
         }
         let mut count = 0;
         let taken = install && self.take_over(cx, recipe)?;
-        for step in &recipe.steps {
+        let last = recipe.steps.iter().rposition(|step| step.fills_venv);
+        let changed = |stage: &Self| cx.host.last_changed(&stage.dir().join(INSTALLED)).ok();
+        let mut since = if taken || last.is_none() { changed(self) } else { None };
+        for (at, step) in recipe.steps.iter().enumerate() {
             if !install && step.phase == Phase::Install || taken && step.fills_venv {
                 continue;
             }
@@ -49,6 +52,13 @@ impl Stage<'_> {
                 Ok(((), String::new()))
             })?;
             count += 1;
+            if Some(at) == last {
+                since = changed(self);
+            }
+        }
+        match since {
+            Some(since) => self.check_installed(cx, recipe, since)?,
+            None => recipe.spec.installs = None,
         }
         Ok(count)
     }
@@ -60,14 +70,28 @@ impl Stage<'_> {
         };
         let Some(live) = self.project.live.as_ref().filter(same) else { return Ok(false) };
         let from = self.name().home().join("releases").join(live.id.as_str());
-        let has = |name: &str| -> Result<bool> { Ok(cx.host.meta(&from.join(name))?.is_some()) };
-        if !has(".complete")? || !has(INSTALLED)? || self.holds(cx, INSTALLED)? {
+        let is = |name: &str, kind: FileKind| -> Result<bool> {
+            Ok(cx.host.meta(&from.join(name))?.is_some_and(|meta| meta.kind == kind))
+        };
+        let is_there = is(".complete", FileKind::File)? && is(INSTALLED, FileKind::Directory)?;
+        if !is_there || self.holds(cx, INSTALLED)? {
             return Ok(false);
         }
         self.phase(cx, "dependencies", |stage| {
             stage.link_installed(cx, &from)?;
             Ok((true, format!("as in {}", live.id)))
         })
+    }
+
+    /// What was installed is for another release to take over only as it was installed: what a
+    /// build put there goes with the tree that it came from.
+    fn check_installed(&self, cx: &Context, recipe: &mut Recipe, since: (i64, u64)) -> Result<()> {
+        let installed = self.dir().join(INSTALLED);
+        let is_there = cx.host.meta(&installed)?.is_some_and(|m| m.kind == FileKind::Directory);
+        if !is_there || cx.host.last_changed(&installed)? != since {
+            recipe.spec.installs = None;
+        }
+        Ok(())
     }
 
     /// Where nobody else reaches it until it is whole: whoever unpacked may still hold a handle of

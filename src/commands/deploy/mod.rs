@@ -309,7 +309,7 @@ fn make(
     if let Some(part) = &args.only {
         stage.build_only(cx, &mut recipe, part)?;
     }
-    stage.build(cx, &recipe, !args.no_install)?;
+    stage.build(cx, &mut recipe, !args.no_install)?;
     settle_public(cx, stage, &mut recipe)?;
     stage.settle_routes(cx, &mut recipe)?;
     stage.phase(cx, "release", |stage| {

@@ -135,7 +135,8 @@ fn files(route: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Files> {
         return Err(refused("`.` is all of the release, with what nobody is to see".into())
             .hint("put what is to be seen into a directory of its own: static = \"public\""));
     }
-    if dir.split('/').any(|part| part == ".git") || first == "venv" {
+    let own = [".complete", ".release", "venv"];
+    if dir.split('/').any(|part| part == ".git") || own.contains(&first) {
         return Err(refused(format!("`{dir}` is not for visitors")));
     }
     if so_far.shared.contains(&dir) && !route.ends_with('/') {
