@@ -336,7 +336,7 @@ fn nobody_speaks_through_roots_part_of_a_pool() {
     let control = shop.vps.sh(&format!("env {language} mv -fT /missing /tmp/x"));
     assert!(control.stderr.contains("TAKEN OVER"), "the catalogue is one: {control}");
     // Its own pool listens elsewhere, then, and root looks where it always does.
-    shop.vps.hostkit("env set shop RUNTIME_DIRECTORY=/home/shop/shared --restart").fails_with(1);
+    shop.vps.hostkit("env set shop RUNTIME_DIRECTORY=/home/shop/shared --restart").fails_with(6);
     assert_eq!(shop.get("/"), "200 one one");
     shop.vps
         .hostkit(&format!("env set shop {language} PATH=/home/shop/shared --restart"))
