@@ -1,42 +1,42 @@
 //! What a project's own processes may ask hostkit for, from inside of their sandbox.
 
-use crate::vps::{BASE_DOMAIN, Ran, Vps};
+use crate::vps::{BASE_DOMAIN, MANIFEST, Ran, Vps, app};
 
 /// Asks hostkit for whatever a visitor sends, as an app that was taken over would.
-const SERVER: &str = r#"
-import http.server, os, socket
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.answer(b"VERSION")
-    def do_POST(self):
-        line = self.rfile.read(int(self.headers["Content-Length"]))
-        path = os.environ.get("SOCKET", "/run/hostkit/apps/shop.sock")
-        said = b""
-        try:
-            with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(30)
-                s.connect(path)
-                s.sendall(line + b"\n")
-                while part := s.recv(4096):
-                    said += part
-        except OSError as e:
-            said += f"{type(e).__name__}".encode()
-        self.answer(said)
-    def answer(self, body):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+const ASK: &str = r#"
+import socket
+def ask(line):
+    said = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(os.environ.get("SOCKET", "/run/hostkit/apps/shop.sock"))
+            s.sendall(line + b"\n")
+            while part := s.recv(4096):
+                said += part
+    except OSError as e:
+        said += f"{type(e).__name__}".encode()
+    return said.decode()
 "#;
 
-const MANIFEST: &str =
-    "[project]\nruntime = \"custom\"\n[process.web]\ncommand = \"/usr/bin/python3 server.py\"\n";
+/// Connects, says that it has, and asks when it may, by then for what was once granted.
+const LATE: &str = r#"
+import os, socket, sys, time
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect("/run/hostkit/apps/shop.sock")
+    open("shared/connected", "w").close()
+    while not os.path.exists("shared/go"):
+        time.sleep(0.05)
+    try:
+        if len(sys.argv) > 1:
+            s.sendall(sys.argv[1].encode() + b"\n")
+        print(b"".join(iter(lambda: s.recv(4096), b"")).decode())
+    except BrokenPipeError:
+        print("exit: the line was cut")
+"#;
 
 fn deploy(vps: &Vps, name: &str, version: &str) {
-    let server = SERVER.replace("VERSION", version);
+    let server = app(version, ASK, "if self.command == 'POST': body = ask(self.sent)");
     vps.write(&format!("/root/{version}/server.py"), &server);
     vps.write(&format!("/root/{version}/hostkit.toml"), MANIFEST);
     vps.hostkit(&format!("deploy {name} --source /root/{version} --no-watch --quiet")).succeeds();
@@ -137,7 +137,18 @@ fn an_app_gets_what_was_granted_to_the_letter() {
     assert!(drift.stdout.contains("app.socket"), "{drift}");
     vps.hostkit("repair shop").succeeds();
 
+    // It counts when the line comes, and not when somebody connected; nobody is waited for long.
+    vps.write("/srv/late.py", LATE);
+    vps.sh("cd /home/shop; runuser -u shop -- python3 /srv/late.py rollback > /root/late 2>&1 &")
+        .succeeds();
+    vps.wait_until("the connection", |vps| vps.exists("/home/shop/shared/connected"));
     permit(&vps, "revoke", "rollback").succeeds();
+    vps.sh("touch /home/shop/shared/go").succeeds();
+    let late = vps.sh("wait_for() { until grep -q exit /root/late; do sleep 0.1; done; }; wait_for; cat /root/late");
+    assert!(late.stdout.contains("cut") || late.stdout.ends_with("exit 5\n\n"), "{late}");
+    assert_eq!(serves(&vps), "one");
+    let mute = vps.sh("cd /home/shop; runuser -u shop -- python3 /srv/late.py").succeeds();
+    assert!(mute.contains("no request came\nexit 2\n"), "{mute}");
     assert!(asks(&vps, "shop", "rollback").ends_with("exit 5\n"));
     permit(&vps, "revoke", "rollback").fails_with(3);
     permit(&vps, "revoke", "status --json").succeeds();

@@ -1,6 +1,6 @@
 //! What a project said, what the web server noted of it, and how the project is.
 
-use crate::vps::{BASE_DOMAIN, Vps};
+use crate::vps::{BASE_DOMAIN, Vps, app};
 
 const SERVER: &str = r#"
 import http.server, os
@@ -50,16 +50,8 @@ fn a_project_shows_what_it_said_and_what_nginx_noted() {
 
 /// Healthy until a file says otherwise.
 const PATIENT: &str = r#"
-import http.server, os
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        ill = os.path.exists("/home/shop/shared/ill") and self.path == "/health"
-        self.send_response(503 if ill else 200)
-        self.end_headers()
-        self.wfile.write(b"hello")
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
+if self.path == "/health" and os.path.exists("/home/shop/shared/ill"):
+    status = 503
 "#;
 
 #[test]
@@ -78,7 +70,7 @@ fn health_tells_what_is_wrong_with_a_project() {
         found
     };
     assert!(wrong(&vps)[0].contains("none yet"));
-    vps.write("/root/one/server.py", PATIENT);
+    vps.write("/root/one/server.py", &app("hello", "", PATIENT));
     vps.write("/root/one/hostkit.toml", MANIFEST);
     vps.hostkit("deploy shop --source /root/one --no-watch --quiet").succeeds();
     assert!(wrong(&vps).is_empty());

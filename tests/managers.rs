@@ -202,9 +202,11 @@ fn what_a_build_made_of_the_packages_is_not_taken_over() {
     vps.write("/root/wheel.py", WHEEL);
     vps.write("/root/shop/main.py", PYTHON);
     vps.write("/root/shop/requirements.txt", "greet==1.0\n");
+    vps.write("/root/shop/part/page.txt", "a part\n");
     vps.sh("python3 /root/wheel.py /root/shop").succeeds();
     vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
     vps.hostkit("env set shop PIP_NO_INDEX=1 PIP_FIND_LINKS=.").succeeds();
+    vps.hostkit("deploy shop --source /root/shop --only venv").fails_with(2);
     vps.sh(
         "mkdir -m 700 /srv/secret && echo of-root >/srv/secret/key && chmod 600 /srv/secret/key",
     )
@@ -223,6 +225,10 @@ fn what_a_build_made_of_the_packages_is_not_taken_over() {
     ] {
         // What runs needs nothing of it; what follows has to be whole, and of its own.
         build(odd).succeeds();
+        if odd.contains("evil") {
+            // It is the rest, and live; but a deploy of one part makes no more of it than it was.
+            vps.hostkit("deploy shop --source /root/shop --only part --no-watch").succeeds();
+        }
         build("true").succeeds();
         let found = vps.sh("find /home/shop/app/ /home/shop/releases -name key -o -name evil.pth -newer /root/shop/build.sh");
         assert!(!found.stdout.contains("/app/"), "{odd}: {found}");

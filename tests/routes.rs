@@ -287,6 +287,39 @@ fn one_domain_has_many_parts() {
     assert_eq!(left.stdout, "", "{left}");
 }
 
+/// What is shared in one release is a directory of the next one's own, with names that last.
+#[test]
+fn the_release_before_lends_no_links() {
+    let shop = Shop::open();
+    let routes = "[routes]\n\"/\" = { static = \"front/dist\" }\n\"/up/\" = { static = \"up\", cache = \"1d\" }\n";
+    let page = ("front/dist/index.html", "a page");
+    shop.tree("one", &[page, ("hostkit.toml", &format!("[project]\nshared = [\"up\"]\n{routes}"))]);
+    let own = ("up/own-ABCDEFG1.txt", "its own");
+    shop.tree("two", &[page, own, ("hostkit.toml", routes)]);
+    shop.tree("three", &[page, ("up/new.txt", "new"), ("hostkit.toml", routes)]);
+    shop.deploy("one");
+    // The web server may read its own notes of all sites.
+    let links = "cd shared/up && ln -s /var/log/nginx/access.log a-ABCDEFG1.log && \
+                 ln -s /var/log/nginx d && echo plain > b-ABCDEFG1.txt";
+    shop.vps.sh_as("shop", links).succeeds();
+    let taken = ["/up/a-ABCDEFG1.log", "/up/d/access-ABCDEFG1.log", "/up/d/access.log"];
+    assert_eq!(shop.get("/up/b-ABCDEFG1.txt"), "200 plain\n");
+    let refused = |shop: &Shop| {
+        for path in taken {
+            let got = shop.get(path);
+            assert!(got.starts_with("404 ") || got.starts_with("403 "), "{path}: {got}");
+        }
+    };
+    shop.vps.sh("ln /var/log/nginx/access.log /var/log/nginx/access-ABCDEFG1.log").succeeds();
+    refused(&shop);
+    shop.deploy("two");
+    refused(&shop);
+    shop.deploy("three");
+    // A file of the release before is still there for who opened a page of it.
+    assert_eq!(shop.get("/up/own-ABCDEFG1.txt"), "200 its own");
+    refused(&shop);
+}
+
 #[test]
 fn a_process_is_asked_as_the_visitor_asked() {
     let shop = Shop::open();

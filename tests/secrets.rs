@@ -1,37 +1,14 @@
 //! What a release needs before it is built: secrets that are made once, variables that have to be
 //! set, and the address of its database in its own words.
 
-use crate::vps::{BASE_DOMAIN, Load, Vps};
+use crate::vps::{BASE_DOMAIN, Load, MANIFEST, Vps, app};
 
-/// Answers with its environment, and says at its start how it was started.
-const SERVER: &str = r#"
-import http.server, os
+/// Says at its start how it was started, and answers with its environment.
+const START: &str = r#"
 print("start", os.environ["PORT"], os.environ["HOSTKIT_RELEASE"],
       os.environ.get("DATABASE_URL", "none").split(":")[0], flush=True)
-class Page(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = "".join(f"{k}={v}\n" for k, v in os.environ.items()).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.do_GET()
-    def log_message(self, *args):
-        pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-Server((os.environ["HOST"], int(os.environ["PORT"])), Page).serve_forever()
 "#;
-
-const MANIFEST: &str = r#"
-[project]
-runtime = "custom"
-[process.web]
-command = "/usr/bin/python3 server.py"
-"#;
+const TELL: &str = r#"body = "".join(f"{k}={v}\n" for k, v in os.environ.items())"#;
 
 const GENERATE: &str = r#"
 [env.generate]
@@ -51,7 +28,7 @@ fn ready(provision: &str) -> Vps {
 }
 
 fn tree(vps: &Vps, name: &str, more: &str) {
-    vps.write(&format!("/root/{name}/server.py"), SERVER);
+    vps.write(&format!("/root/{name}/server.py"), &app("", START, TELL));
     vps.write(&format!("/root/{name}/hostkit.toml"), &format!("{MANIFEST}{more}"));
 }
 

@@ -2,25 +2,13 @@
 
 use crate::{
     isolation::{From, Neighbours, release_python},
-    vps::{BASE_DOMAIN, Vps},
+    vps::{BASE_DOMAIN, Vps, app},
 };
 
 /// What `systemd-analyze security` may say at most. The classic unit comes to 9.2.
 const EXPOSURE: f64 = 1.5;
 
-const PYTHON: &str = r#"
-import http.server, os
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = f"python of {os.environ['PROJECT_NAME']}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
-"#;
+const PYTHON: &str = "body = 'python of ' + os.environ['PROJECT_NAME']";
 
 const NODE: &str = r#"
 const {Worker} = require("worker_threads");
@@ -46,7 +34,7 @@ fn python_node_and_static_units_start_under_the_hardened_unit() {
         println!("{unit}: exposure {figure}");
         assert!(figure <= EXPOSURE, "{unit}: {figure}");
     }
-    release_python(&vps, "snake", PYTHON);
+    release_python(&vps, "snake", &app("", "", PYTHON));
     vps.release("nodule", &[("index.js", NODE)]);
     vps.release("pages", &[("index.html", "static")]);
     std::thread::scope(|scope| {

@@ -31,16 +31,8 @@ use crate::{
   hostkit permissions grant my-shop --app 'deploy --no-watch'
   echo deploy | nc -U /run/hostkit/apps/my-shop.sock     # as a process of my-shop")]
 pub struct GrantArgs {
-    /// Project whose processes may ask
-    pub name: String,
-
-    /// The command, with all of its options
-    #[arg(long, value_name = "COMMAND")]
-    app: String,
-
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    pub of: Of,
 }
 
 /// Let a project's own processes ask for a command no longer
@@ -48,10 +40,17 @@ pub struct GrantArgs {
 #[command(after_help = "Examples:
   hostkit permissions revoke my-shop --app deploy")]
 pub struct RevokeArgs {
-    /// Project whose processes might ask
+    #[command(flatten)]
+    pub of: Of,
+}
+
+/// Whose processes, and what for.
+#[derive(Debug, clap::Args)]
+pub struct Of {
+    /// Project whose processes ask
     pub name: String,
 
-    /// The command, as `hostkit permissions show` names it
+    /// The command with all of its options, as `hostkit permissions show` names it
     #[arg(long, value_name = "COMMAND")]
     app: String,
 
@@ -78,33 +77,36 @@ const LONGEST: u64 = 4096;
 /// A request has come by then, or does not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who does not read what is said is told no more of it.
+/// Ends like any other answer.
+const NO_REQUEST: &str = "no request came\nexit 2";
+
+/// No write waits longer than this for somebody who does not read.
 const UNREAD: Duration = Duration::from_secs(1);
 
 pub fn grant(args: &GrantArgs, cx: &mut Context) -> Result<()> {
-    let name: ProjectName = args.name.parse()?;
-    let line = projects::grant(&args.app, &name)?;
+    let name: ProjectName = args.of.name.parse()?;
+    let line = projects::grant(&args.of.app, &name)?;
     let cli = gate::parse(&name, &projects::parse_request(&line, &name)?)?;
     let (_, of) = cli.command.subject();
     if of != Some(name.as_str()) {
         return Err(Error::usage("bad_grant", format!("`{line}` does not concern {name}")));
     }
-    change(cx, "permissions grant", &name, &line, true, args.dry_run)
+    change(cx, &name, &line, true, args.of.dry_run)
 }
 
 pub fn revoke(args: &RevokeArgs, cx: &mut Context) -> Result<()> {
-    let name: ProjectName = args.name.parse()?;
-    change(cx, "permissions revoke", &name, args.app.trim(), false, args.dry_run)
+    let name: ProjectName = args.of.name.parse()?;
+    change(cx, &name, args.of.app.trim(), false, args.of.dry_run)
 }
 
 fn change(
     cx: &mut Context,
-    verb: &str,
     name: &ProjectName,
     line: &str,
     given: bool,
     is_dry: bool,
 ) -> Result<()> {
+    let verb = if given { "permissions grant" } else { "permissions revoke" };
     let _held = cx.take_project(name, verb)?;
     let before = cx.registry()?.living_project(name)?;
     let is_there = before.grants.iter().any(|known| known == line);
@@ -182,11 +184,16 @@ fn asked(args: &GateArgs, cx: &mut Context, asker: u32) -> Result<u8> {
     super::admit(&cli, cx, &name)?;
     cx.ui.voice = cli.voice();
     cx.wait = cli.wait(cx.config.locks.wait);
-    super::dispatch(&cli.command, cx).map(|code| u8::from(code != ExitCode::SUCCESS))
+    super::dispatch(&cli.command, cx).map(number)
+}
+
+/// The standard library tells the number to the kernel alone.
+fn number(code: ExitCode) -> u8 {
+    (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or(1)
 }
 
 fn line() -> Result<String> {
-    let patience = Patience::begin(PATIENCE, PATIENCE, "no request came");
+    let patience = Patience::begin(PATIENCE, PATIENCE, NO_REQUEST);
     let mut line = String::new();
     std::io::stdin()
         .lock()

@@ -92,8 +92,8 @@ struct Check {
 impl Command {
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
-            Self::Grant(args) => ("permissions grant", Some(&args.name)),
-            Self::Revoke(args) => ("permissions revoke", Some(&args.name)),
+            Self::Grant(args) => ("permissions grant", Some(&args.of.name)),
+            Self::Revoke(args) => ("permissions revoke", Some(&args.of.name)),
             Self::Show(args) => ("permissions show", Some(&args.name)),
             Self::Verify(args) => ("permissions verify", Some(&args.name)),
         }

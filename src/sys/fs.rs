@@ -458,6 +458,22 @@ mod tests {
         assert!(host.write(Path::new("/shared/../../x"), b"", me, 0o600).is_err());
     }
 
+    /// A build that a project ran may have left it, before the directory became root's.
+    #[test]
+    fn a_link_that_was_a_projects_leads_nowhere() {
+        let Root { host, me, dir } = root();
+        host.make_dir(Path::new("/releases"), me, 0o755).unwrap();
+        host.make_dir(Path::new("/etc"), me, 0o755).unwrap();
+        let link = dir.path().join("releases/venv");
+        symlink("/etc", &link).unwrap();
+        host.write(Path::new("/releases/venv/x"), b"", me, 0o600).unwrap();
+        for (uid, gid) in [(0, 20_000), (20_000, 0)] {
+            std::os::unix::fs::lchown(&link, Some(uid), Some(gid)).unwrap();
+            assert!(host.write(Path::new("/releases/venv/y"), b"", me, 0o600).is_err());
+            assert!(host.read(Path::new("/releases/venv/x")).is_err());
+        }
+    }
+
     #[test]
     fn a_refused_file_leaves_the_old_one_and_no_trace() {
         let Root { host, me, dir: _dir } = root();

@@ -13,7 +13,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Host, Owner};
+use super::{
+    Host, Owner,
+    tree::{chown, descend},
+};
 use crate::error::{Context, Result};
 
 /// Texts longer than this are no scripts.
@@ -44,14 +47,12 @@ impl Host {
             copied.dir(&old.context(failed)?, &new.context(failed)?, &name).context(failed)
         })
     }
-}
 
-impl Host {
     /// The directory itself, and not where a link of that name leads.
     fn own_dir(&self, path: &Path) -> std::io::Result<OwnedFd> {
         let parent = self.open_dir(path.parent().unwrap_or(path))?;
         let name = CString::new(path.file_name().unwrap_or_default().as_bytes())?;
-        Ok(open(&parent, &name)?)
+        Ok(descend(&parent, &name)?)
     }
 }
 
@@ -67,7 +68,11 @@ impl Copied<'_> {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => {
                     rustix::fs::mkdirat(new, &name, Mode::RWXU)?;
-                    self.dir(&open(old, &name)?, &open(new, &name)?, &name.to_string_lossy())?;
+                    self.dir(
+                        &descend(old, &name)?,
+                        &descend(new, &name)?,
+                        &name.to_string_lossy(),
+                    )?;
                 }
                 FileType::Symlink => {
                     let target = rustix::fs::readlinkat(old, &name, Vec::new())?;
@@ -120,16 +125,6 @@ impl Copied<'_> {
     }
 }
 
-fn open(dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
-}
-
-fn chown(dir: &OwnedFd, name: &CStr, owner: Owner) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-}
-
 /// A file with as many names as it can have is copied, and starts again.
 fn link(old: &OwnedFd, new: &OwnedFd, name: &CString) -> std::io::Result<()> {
     match rustix::fs::linkat(old, name, new, name, AtFlags::empty()) {
@@ -145,5 +140,5 @@ fn link(old: &OwnedFd, new: &OwnedFd, name: &CString) -> std::io::Result<()> {
     file.set_permissions(meta.permissions())?;
     file.set_modified(meta.modified()?)?;
     let gid = std::os::unix::fs::MetadataExt::gid(&meta);
-    Ok(chown(new, name, Owner::new(0, gid))?)
+    chown(new, name, Owner::new(0, gid))
 }

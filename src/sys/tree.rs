@@ -1,7 +1,7 @@
 //! A tree that a project's own programs have made becomes root's, and what is in it final.
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CStr, CString, OsStr},
     fs::File,
     os::{
         fd::{AsFd, OwnedFd},
@@ -139,7 +139,7 @@ fn last_changed(dir: &OwnedFd, depth: usize, newest: &mut (i64, u64)) -> Result<
     Ok(())
 }
 
-fn descend(dir: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
+pub(super) fn descend(dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::empty())
 }
@@ -244,7 +244,7 @@ fn freeze_file(
     Ok(())
 }
 
-fn chown(dir: &OwnedFd, name: &CString, owner: Owner) -> std::io::Result<()> {
+pub(super) fn chown(dir: &OwnedFd, name: &CStr, owner: Owner) -> std::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())

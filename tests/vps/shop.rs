@@ -11,6 +11,7 @@ START
 
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    sent = b""
     def do_GET(self):
         status, body = 200, "VERSION"
         HANDLE
@@ -20,7 +21,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.sent = self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
     def log_message(self, *args):
         pass
@@ -38,7 +39,8 @@ runtime = "custom"
 command = "/usr/bin/python3 server.py"
 "#;
 
-/// A server in python: what it does as it starts, and before it answers with `status` and `body`.
+/// A server in python: what it does as it starts, and before it answers with `status` and `body`,
+/// which may be to what was `sent`.
 pub fn app(version: &str, start: &str, handle: &str) -> String {
     let handle = handle.replace('\n', "\n        ");
     SERVER.replace("VERSION", version).replace("START", start).replace("HANDLE", &handle)

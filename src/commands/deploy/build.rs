@@ -1,6 +1,6 @@
 //! The commands of a build, each in a unit of its own.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::{
     stage::{Stage, Unit},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Where Python's packages are installed, in each release.
-const INSTALLED: &str = "venv";
+pub(super) const INSTALLED: &str = "venv";
 
 impl Stage<'_> {
     /// Runs the steps of a build; says how many there were.
@@ -69,7 +69,7 @@ impl Stage<'_> {
             live.spec.installs.is_some() && live.spec.installs == recipe.spec.installs
         };
         let Some(live) = self.project.live.as_ref().filter(same) else { return Ok(false) };
-        let from = self.name().home().join("releases").join(live.id.as_str());
+        let from = self.dir_of(live);
         let is = |name: &str, kind: FileKind| -> Result<bool> {
             Ok(cx.host.meta(&from.join(name))?.is_some_and(|meta| meta.kind == kind))
         };
@@ -78,7 +78,8 @@ impl Stage<'_> {
             return Ok(false);
         }
         self.phase(cx, "dependencies", |stage| {
-            stage.link_installed(cx, &from)?;
+            let here = stage.link_live(cx, live, Some(INSTALLED))?;
+            cx.host.rename(&here, &stage.dir().join(INSTALLED))?;
             Ok((true, format!("as in {}", live.id)))
         })
     }
@@ -94,18 +95,23 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Where nobody else reaches it until it is whole: whoever unpacked may still hold a handle of
-    /// the release to be.
-    fn link_installed(&self, cx: &Context, from: &Path) -> Result<()> {
-        let here = self.dir().with_extension(INSTALLED);
-        let release = self.release_dir();
+    pub fn dir_of(&self, live: &Live) -> PathBuf {
+        self.name().home().join("releases").join(live.id.as_str())
+    }
+
+    /// Gives the live release, or one directory of it, second names: beside the release to be,
+    /// since whoever unpacked may still hold a handle of that, and it has to be whole first.
+    pub fn link_live(&self, cx: &Context, live: &Live, part: Option<&str>) -> Result<PathBuf> {
+        let (from, release) = (self.dir_of(live), self.release_dir());
+        let here = self.dir().with_extension(part.unwrap_or("whole"));
         let copied = Copied {
             owner: Owner::new(self.project.uid, self.project.uid),
             places: (&from.to_string_lossy(), &release.to_string_lossy()),
             named_in: &["bin", INSTALLED],
         };
-        cx.host.link_tree(&from.join(INSTALLED), &here, &copied)?;
-        cx.host.rename(&here, &self.dir().join(INSTALLED))
+        let old = part.map_or_else(|| from.clone(), |part| from.join(part));
+        cx.host.link_tree(&old, &here, &copied)?;
+        Ok(here)
     }
 
     /// Where the build put the files of routes that were found, if not in the likeliest place.

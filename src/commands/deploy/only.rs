@@ -1,12 +1,11 @@
 //! `deploy --only PART`: one directory of the source, and all the rest as it is live.
 
-use super::stage::Stage;
+use super::{build::INSTALLED, stage::Stage};
 use crate::{
     commands::Context,
     error::{Error, Result},
     projects::Recipe,
-    registry::Live,
-    sys::{FileKind, Owner, links::Copied},
+    sys::FileKind,
 };
 
 /// What each release has for itself.
@@ -15,7 +14,8 @@ const OWN: [&str; 2] = [".complete", ".release"];
 /// A directory at the top of a tree.
 pub(super) fn check(part: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if part.is_empty() || part.len() > 100 || part.starts_with('.') || !part.chars().all(fits) {
+    let is_own = part.starts_with('.') || part == INSTALLED;
+    if part.is_empty() || part.len() > 100 || is_own || !part.chars().all(fits) {
         return Err(Error::usage("bad_part", "`--only` wants a directory at the top of the tree")
             .hint("for example `--only frontend`"));
     }
@@ -31,7 +31,7 @@ impl Stage<'_> {
             Error::conflict("nothing_live", format!("{name} has no release yet"))
                 .hint("deploy all of it first")
         })?;
-        let (came, old) = (self.dir().join(part), self.live_dir(live));
+        let (came, old) = (self.dir().join(part), self.dir_of(live));
         let is_dir = |meta: Option<crate::sys::Meta>| {
             meta.is_some_and(|meta| meta.kind == FileKind::Directory)
         };
@@ -42,15 +42,8 @@ impl Stage<'_> {
             return Err(Error::conflict("no_part", format!("the live release has no `{part}`"))
                 .hint("deploy all of it: leave `--only` out"));
         }
-        let whole = self.dir().with_extension("whole");
-        let release = self.release_dir();
-        let copied = Copied {
-            owner: Owner::new(self.project.uid, self.project.uid),
-            places: (&old.to_string_lossy(), &release.to_string_lossy()),
-            named_in: &["bin", "venv"],
-        };
         self.phase(cx, "the rest", |stage| {
-            cx.host.link_tree(&old, &whole, &copied)?;
+            let whole = stage.link_live(cx, live, None)?;
             for own in OWN {
                 cx.host.remove_file(&whole.join(own))?;
             }
@@ -62,18 +55,19 @@ impl Stage<'_> {
         })
     }
 
-    fn live_dir(&self, live: &Live) -> std::path::PathBuf {
-        self.name().home().join("releases").join(live.id.as_str())
-    }
-
-    /// Leaves the steps that concern the part. Where it brings packages, they are installed anew.
+    /// Leaves the steps that concern the part. Where it brings packages, they are installed anew;
+    /// else they are what they were, and known for no more than they were.
     pub fn build_only(&self, cx: &Context, recipe: &mut Recipe, part: &str) -> Result<()> {
         let below = format!("{part}/");
         let is_in = |directory: &str| directory == part || directory.starts_with(&below);
         let installs = recipe.steps.iter().any(|step| step.fills_venv && is_in(&step.directory));
         recipe.steps.retain(|step| if step.fills_venv { installs } else { is_in(&step.directory) });
         if installs {
-            cx.host.remove_tree(&self.dir().join("venv"))?;
+            cx.host.remove_tree(&self.dir().join(INSTALLED))?;
+        } else if self.project.live.as_ref().map(|live| &live.spec.installs)
+            != Some(&recipe.spec.installs)
+        {
+            recipe.spec.installs = None;
         }
         Ok(())
     }
