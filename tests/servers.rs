@@ -11,6 +11,7 @@ mod chaos;
 mod checkpoint;
 mod delete;
 mod deploy;
+mod detours;
 mod doctor;
 mod environment;
 mod examples;

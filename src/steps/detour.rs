@@ -1,9 +1,14 @@
 //! A site on its way from one set of routes to another, as long as a switch lasts.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Check, File, Probe, Step, Trigger};
+use super::{Before, Check, File, Probe, Step, trigger};
 use crate::{error::Result, sys::Host};
+
+/// How long a request may come after its connection, while routes change.
+const LATECOMERS: Duration = Duration::from_secs(1);
 
 /// Stands where the site does, and goes when the site comes: a step that follows puts that there.
 ///
@@ -33,7 +38,14 @@ impl Step for Detour {
 
     fn apply(&self, host: &Host) -> Result<()> {
         self.site.apply(host)?;
-        Trigger::NginxReload(Some(self.probe.clone())).fire(host)
+        let old = trigger::reload(host, Some(&self.probe))?;
+        // Who had connected by then and sends a request only now gets an answer by the old routes,
+        // for which the link has to stay. A stream that goes on is not waited for.
+        let start = Instant::now();
+        while !old.are_gone() && start.elapsed() < LATECOMERS {
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        Ok(())
     }
 
     /// Who asks for it afterwards is the web server's to answer: the file alone goes back here.

@@ -81,14 +81,7 @@ impl Trigger {
     /// After the steps of a plan: what they made must work.
     pub fn fire(&self, host: &Host) -> Result<()> {
         match self {
-            Self::NginxReload(probe) => {
-                if !host.unit(nginx::UNIT)?.is_active() {
-                    return Err(Error::not_ready("nginx_down", "nginx is not running")
-                        .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"));
-                }
-                let old = host.nginx_reload()?;
-                wait(host, probe.as_ref(), &old)
-            }
+            Self::NginxReload(probe) => reload(host, probe.as_ref()).map(|_| ()),
             Self::Switch(switch) => switch.forward(host),
             Self::WallLoad(file) => host.load_wall(file),
             other => other.fire_again(host),
@@ -131,6 +124,17 @@ impl Trigger {
             }
         }
     }
+}
+
+/// Makes nginx answer with its configuration; its older workers come back, which accept nobody.
+pub(super) fn reload(host: &Host, probe: Option<&Probe>) -> Result<nginx::Workers> {
+    if !host.unit(nginx::UNIT)?.is_active() {
+        return Err(Error::not_ready("nginx_down", "nginx is not running")
+            .hint("start it: `systemctl start nginx`, and see `journalctl -u nginx`"));
+    }
+    let old = host.nginx_reload()?;
+    wait(host, probe, &old)?;
+    Ok(old)
 }
 
 /// Waits until no older worker takes a request, but not for one that nginx will not replace.

@@ -99,12 +99,23 @@ impl Workers {
     pub fn have_retired(&self) -> bool {
         !self.0.iter().any(|pid| takes_requests(pid))
     }
+
+    /// Whether none of them answers anybody any more, also not who had connected before.
+    pub fn are_gone(&self) -> bool {
+        !self.0.iter().any(|pid| title(pid).starts_with(WORKER))
+    }
 }
 
+const WORKER: &str = "nginx: worker process";
+
 fn takes_requests(pid: &str) -> bool {
+    let title = title(pid);
+    title.starts_with(WORKER) && !title.contains("shutting down")
+}
+
+fn title(pid: &str) -> String {
     let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let title = String::from_utf8_lossy(&title);
-    title.starts_with("nginx: worker process") && !title.contains("shutting down")
+    String::from_utf8_lossy(&title).into_owned()
 }
 
 impl Dump {
