@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    names::{Domain, PublicKey, nearest},
+    names::{Domain, GrantedAlias, PublicKey, nearest},
 };
 
 pub const PATH: &str = "/etc/hostkit/hostkit.toml";
@@ -30,6 +30,7 @@ pub struct Config {
     pub deploys: Deploys,
     pub git: Git,
     pub ssh: Ssh,
+    pub units: Units,
 }
 
 /// Ports to hand out, both ends included.
@@ -109,6 +110,13 @@ pub struct Ssh {
     pub github: String,
 }
 
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Units {
+    /// Other names that a project's units may have, where those do not begin with its own.
+    pub aliases: Vec<GrantedAlias>,
+}
+
 impl Default for Ssh {
     fn default() -> Self {
         Self { github: "https://github.com".into() }
@@ -131,6 +139,7 @@ impl Default for Config {
             deploys: Deploys::default(),
             git: Git::default(),
             ssh: Ssh::default(),
+            units: Units::default(),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! that units and routes go back with the code.
 
 mod route;
+mod source;
 
 use std::collections::BTreeMap;
 
 pub use route::{Answer, Files, Proxied, Redirect, Route, lies_in};
 use serde::{Deserialize, Serialize};
+pub use source::{Part, Source};
 
 use crate::{names::Runtime, secret};
 
@@ -40,6 +42,12 @@ pub struct Spec {
     /// How `DATABASE_URL` begins, where the release wants it otherwise than `.env` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_scheme: Option<String>,
+    /// Variables that are others, or parts of others, by another name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Source>,
+    /// Other names of units, without `.service`, and the process that each is of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -117,6 +125,11 @@ impl Spec {
     /// Whether nginx serves some of it by itself.
     pub fn has_files(&self) -> bool {
         self.public.is_some() || self.routes.iter().any(|route| route.files().is_some())
+    }
+
+    /// Whether some of its variables are made of those of `.env`.
+    pub fn reads_env(&self) -> bool {
+        self.url_scheme.is_some() || !self.variables.is_empty()
     }
 
     /// Those that run all the time besides the web process.

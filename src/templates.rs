@@ -13,6 +13,7 @@ pub const OVERRIDES: &str = "/etc/hostkit/templates";
 const BUILTIN: &[(&str, &str)] = &[
     ("logrotate/hostkit", include_str!("../templates/logrotate/hostkit")),
     ("nft/wall.nft", include_str!("../templates/nft/wall.nft")),
+    ("nginx/access.conf", include_str!("../templates/nginx/access.conf")),
     ("nginx/default.conf", include_str!("../templates/nginx/default.conf")),
     ("nginx/files.conf", include_str!("../templates/nginx/files.conf")),
     ("nginx/map.conf", include_str!("../templates/nginx/map.conf")),
@@ -41,8 +42,9 @@ const BUILTIN: &[(&str, &str)] = &[
 ];
 
 /// Parts of others: of every unit that runs what a project brought, and of sites.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "systemd/sandbox.conf",
+    "nginx/access.conf",
     "nginx/files.conf",
     "nginx/php.conf",
     "nginx/proxy.conf",

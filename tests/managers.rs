@@ -244,3 +244,75 @@ fn what_a_build_made_of_the_packages_is_not_taken_over() {
         vps.sh("stat -c %i /home/shop/app/venv/lib/python3*/site-packages/greet.py").succeeds();
     assert_eq!(before, after);
 }
+
+#[test]
+fn packages_and_constraints_of_the_manifest() {
+    const MAIN: &str = "import os, http.server, h11\n\
+        word = f\"{h11.__version__} {open('built').read().strip()} {os.environ.get('NODE_ENV')}\"\n\
+        class Page(http.server.BaseHTTPRequestHandler):\n\
+        \x20   def do_GET(self):\n\
+        \x20       self.send_response(200); self.send_header(\"Content-Length\", str(len(word))); self.end_headers(); self.wfile.write(word.encode())\n\
+        http.server.HTTPServer((\"127.0.0.1\", int(os.environ[\"PORT\"])), Page).serve_forever()\n";
+    let vps = Vps::unlimited();
+    let off = "sed -i 's/^#per_hour.*/per_hour = 0/; s/^#pause_after.*/pause_after = 0/'";
+    vps.sh(&format!("{off} /etc/hostkit/hostkit.toml")).succeeds();
+    let manifest = |package: &str| {
+        format!(
+            "[project]\nruntime = \"python\"\n\
+             [build]\npackages = [\"{package}\"]\nconstraints = \"deploy/constraints.txt\"\n\
+             steps = [\"printenv NODE_ENV > built\"]\n[build.env]\nNODE_ENV = \"in the build's\"\nUV_NATIVE_TLS = \"1\"\nUV_SYSTEM_CERTS = \"1\"\n\
+             [process.web]\ncommand = \"venv/bin/python main.py\"\n"
+        )
+    };
+    let tree = |name: &str, package: &str, constraint: &str| {
+        vps.write(&format!("/root/{name}/main.py"), MAIN);
+        vps.write(&format!("/root/{name}/hostkit.toml"), &manifest(package));
+        vps.write(&format!("/root/{name}/deploy/constraints.txt"), constraint);
+    };
+    let deploy = |name: &str| {
+        let line = format!("deploy {name} --source /root/{name} --no-watch --json");
+        let phases = vps.hostkit(&line).data()["phases"].clone();
+        let page = vps.get(&format!("{name}.{BASE_DOMAIN}"), "/").unwrap().body;
+        (phases.as_object().unwrap().contains_key("venv"), page)
+    };
+    vps.hostkit("provision pip --no-db --no-redis --quiet").succeeds();
+    vps.hostkit("env set pip NODE_ENV=production").succeeds();
+    vps.write("/root/pip/requirements.txt", "click==8.3.1\n");
+    // The constraint says which version; such a package is looked for each time.
+    tree("pip", "h11", "h11==0.14.0\n");
+    let page = |version: &str| format!("{version} in the build's production");
+    assert_eq!(deploy("pip"), (true, page("0.14.0")));
+    assert_eq!(deploy("pip"), (true, page("0.14.0")));
+    // With a version it is taken over, until one of the two says another.
+    tree("pip", "h11==0.14.0", "# of the team\nh11==0.14.0\n");
+    assert_eq!(deploy("pip"), (true, page("0.14.0")));
+    assert_eq!(deploy("pip"), (false, page("0.14.0")));
+    tree("pip", "h11==0.14.0", "# another word\nh11==0.14.0\n");
+    assert_eq!(deploy("pip"), (false, page("0.14.0")));
+    tree("pip", "h11==0.14.0", "h11==0.14.0\nidna==3.10\n");
+    assert_eq!(deploy("pip"), (true, page("0.14.0")));
+    tree("pip", "h11==0.16.0", "idna==3.10\n");
+    assert_eq!(deploy("pip"), (true, page("0.16.0")));
+    // What contradicts itself is not installed, and what is live stays.
+    tree("pip", "h11==0.16.0", "h11==0.14.0\n");
+    let said = vps.hostkit("deploy pip --source /root/pip --no-watch").fails_with(1);
+    assert!(said.contains("pip still serves"), "{said}");
+    tree("pip", "h11==0.16.0", "x");
+    vps.sh(
+        "rm /root/pip/deploy/constraints.txt && ln -s /etc/shadow /root/pip/deploy/constraints.txt",
+    )
+    .succeeds();
+    let said = vps.hostkit("deploy pip --source /root/pip --no-watch");
+    assert!(said.code != 0 && !format!("{said}").contains("root:"), "{said}");
+
+    // Beside a lock file of uv's.
+    vps.sh("pip install --quiet --break-system-packages uv").succeeds();
+    tree("by-uv", "h11", "h11==0.14.0\n");
+    vps.write(
+        "/root/by-uv/pyproject.toml",
+        "[project]\nname = \"tiny\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = []\n",
+    );
+    vps.sh("cd /root/by-uv && uv lock --offline").succeeds();
+    vps.hostkit("provision by-uv --no-db --no-redis --quiet").succeeds();
+    assert_eq!(deploy("by-uv").1, "0.14.0 in the build's None");
+}

@@ -512,3 +512,65 @@ fn hostile_routes_change_nothing() {
     assert_eq!(shop.reached("/api/x").0, "/x");
     shop.vps.hostkit("drift shop").succeeds();
 }
+
+#[test]
+fn a_route_is_for_those_who_may_come() {
+    let shop = Shop::open();
+    let inside = "[\"127.0.0.1\"]";
+    let routes = format!(
+        r#"
+[routes]
+"/"          = {{ static = "front/dist", spa = true }}
+"/api/"      = {{ process = "web", strip = true, deny = {inside} }}
+"/raw/"      = {{ process = "web", allow = ["127.0.0.0/8", "::1"], deny = ["127.0.0.7"] }}
+"/ws/"       = {{ process = "web", websocket = true, allow = {inside} }}
+"/assets/"   = {{ static = "front/dist/assets", cache = "1y", allow = {inside} }}
+"/admin/"    = {{ static = "front/admin", spa = true, allow = {inside} }}
+"/imprint"   = {{ static = "pages/imprint.html", deny = {inside} }}
+"#
+    );
+    shop.whole("one", &routes);
+    shop.deploy("one");
+    shop.whole("two", &routes);
+    shop.vps.sh("rm /root/two/front/dist/assets/index-BxYz12_3.js").succeeds();
+    shop.deploy("two");
+    let from = |address: &str, path: &str| {
+        let curl = format!(
+            "curl -s --path-as-is -o /dev/null -w '%{{http_code}}' --interface {address} -H 'Host: {}' 'http://127.0.0.1{path}'",
+            shop.host
+        );
+        shop.vps.sh(&curl).stdout
+    };
+    // The file of the release before, the first page for a deep link, the path without its slash.
+    for path in [
+        "/raw/",
+        "/raw/x",
+        "/ws",
+        "/ws/",
+        "/assets/index-BxYz12_3.js",
+        "/assets/plain.css",
+        "/assets/page.html",
+        "/admin/",
+        "/admin/index.html",
+        "/admin/users/5",
+        "/admin/panel.js",
+        "//admin/panel.js",
+        "/%61dmin/panel.js",
+        "/x/../admin/panel.js",
+        "/raw/../admin/panel.js",
+    ] {
+        let got = shop.get(path);
+        assert!(got.starts_with("403 ") || got.starts_with("400 "), "{path}: {got}");
+        assert!(["200", "404"].contains(&&*from("127.0.0.1", path)), "{path}");
+    }
+    assert_eq!(from("127.0.0.1", "/assets/index-BxYz12_3.js"), "200");
+    assert_eq!(from("127.0.0.2", "/raw/"), "200");
+    assert_eq!(from("127.0.0.7", "/raw/"), "403");
+    assert_eq!(from("127.0.0.2", "/admin/"), "403");
+    for path in ["/api/", "/imprint"] {
+        assert_eq!(from("127.0.0.1", path), "403", "{path}");
+        assert!(shop.get(path).starts_with("200 "), "{path}");
+    }
+    assert_eq!(shop.get("/tasks/17"), "200 the first page");
+    shop.vps.hostkit("drift shop").succeeds();
+}

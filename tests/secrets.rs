@@ -275,3 +275,64 @@ fn the_address_of_the_database_goes_with_the_release() {
     assert!(in_page(&wanted));
     vps.hostkit("drift shop").succeeds();
 }
+
+#[test]
+fn variables_have_other_names_where_a_release_says_so() {
+    let vps = ready("");
+    let names = "[env.generate]\nSECRET_KEY = \"hex:32\"\n[env.from]\nSHOP_DB = \"DATABASE_URL\"\n\
+        PGPASSWORD = \"DATABASE_URL.password\"\nPGHOST = \"DATABASE_URL.host\"\nPGPORT = \"DATABASE_URL.port\"\n\
+        PGUSER = \"DATABASE_URL.user\"\nPGDATABASE = \"DATABASE_URL.database\"\nREDIS_DB = \"REDIS_URL.database\"\n\
+        JWT_SECRET = \"SECRET_KEY\"\n";
+    // Migrations have them, and they lead to the database without any address.
+    let more = "[services]\npostgres = { url_scheme = \"postgresql+psycopg\" }\n\
+        [process.migrate]\ncommand = \"/bin/sh -c 'psql -Atc \\\"select current_database()\\\" > ~/shared/asked'\"\nwhen = \"release\"\n\
+        [process.tidy]\ncommand = \"/bin/sh -c 'printenv JWT_SECRET'\"\nschedule = \"yearly\"\n";
+    tree(&vps, "one", &format!("{more}{names}"));
+    tree(&vps, "two", "[env.generate]\nSECRET_KEY = \"hex:32\"\n");
+    deploy(&vps, "one");
+    assert_eq!(vps.read("/home/shop/shared/asked"), "shop_db\n");
+    let has = |line: &str| page(&vps).lines().any(|one| one == line);
+    let url = get(&vps, "DATABASE_URL");
+    let password = url.split([':', '@']).nth(2).unwrap().to_owned();
+    assert!(has(&format!("SHOP_DB={}", url.replace("postgresql:", "postgresql+psycopg:"))));
+    assert!(has(&format!("PGPASSWORD={password}")));
+    assert!(has("PGUSER=shop_user") && has("PGPORT=5432") && has("REDIS_DB=1"));
+    let told = vps.sh("hostkit exec shop -- psql -Atc 'select 1'").succeeds();
+    assert_eq!(told, "1\n");
+    // Each value is in `.env` and its former states, and in the file that is made of it.
+    let found = vps.sh(&format!(
+        "grep -rlF -- '{password}' /etc /run /srv /tmp /usr/local /home /root /var/log /var/lib/hostkit \
+         2> /dev/null | grep -v ^/var/lib/hostkit/checkpoints/shop/.*[.]env$ | sort; \
+         journalctl --no-pager | grep -cF -- '{password}'"
+    ));
+    let id = vps.hostkit("project info shop --json").data()["release"].clone();
+    let release = format!("/home/shop/releases/{}/.release", id.as_str().unwrap());
+    assert_eq!(found.stdout, format!("/home/shop/.env\n{release}\n0\n"));
+    assert_eq!(vps.sh(&format!("stat -c '%a %U:%G' {release}")).succeeds(), "640 root:shop\n");
+
+    // A change of what they are made of carries into them: with a restart at once, ...
+    vps.hostkit("env set shop SECRET_KEY --generate --restart").succeeds();
+    let secret = get(&vps, "SECRET_KEY");
+    assert!(has(&format!("JWT_SECRET={secret}")));
+    // ... and without one for all that starts later, whoever starts it.
+    vps.hostkit("env set shop SECRET_KEY=another").succeeds();
+    let told = vps.hostkit("cron run shop tidy").succeeds();
+    assert!(told.contains("another\n") && !told.contains(&secret), "{told}");
+    vps.sh("systemctl restart hostkit-shop").succeeds();
+    vps.wait_until("it has the new one", |_| has("JWT_SECRET=another"));
+    vps.hostkit("drift shop").succeeds();
+    // The owner's own value holds, and back is back.
+    vps.hostkit("env set shop PGHOST=elsewhere --restart").succeeds();
+    assert!(has("PGHOST=elsewhere"));
+    vps.hostkit("env unset shop PGHOST --restart").succeeds();
+    assert!(has("PGHOST=localhost"));
+    deploy(&vps, "two");
+    assert!(!page(&vps).contains("JWT_SECRET=") && !page(&vps).contains("PGPASSWORD="));
+    vps.hostkit("rollback shop --quiet").succeeds();
+    assert!(has("JWT_SECRET=another"));
+
+    // Without the database there is nothing to make them of.
+    vps.hostkit("provision bare --no-db --no-redis --quiet").succeeds();
+    let said = vps.hostkit("deploy bare --source /root/one --no-watch").fails_with(4);
+    assert!(said.contains("bare has no database of PostgreSQL"), "{said}");
+}

@@ -6,6 +6,7 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as there are cases")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
 
+mod aliases;
 mod app;
 mod chaos;
 mod checkpoint;

@@ -56,6 +56,17 @@ fn every_mistake_is_told_with_its_place() {
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
+    // Git's shortest form of its index, and a name that would move the cursor.
+    vps.sh("mkdir -p $'/srv/odd/a\\e[2Jb' && cd /srv/odd && touch a.py $'a\\e[2Jb/.env' && git init -q . && git add -f . && git update-index --index-version 4 && rm $'a\\e[2Jb/.env'").succeeds();
+    assert_eq!(
+        vps.sh("head -c 8 /srv/odd/.git/index | tail -c 1 | od -An -tu1").succeeds().trim(),
+        "4"
+    );
+    for json in ["", "--json"] {
+        let told = as_nobody(&vps, &format!("validate /srv/odd {json}")).succeeds();
+        assert!(told.contains("u{1b}[2Jb/.env` goes along with each deploy"), "{told}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
     vps.sh("cd /srv/shop; git rm -q --cached .env; mkdir backend; touch backend/x; echo '{}' > package-lock.json").succeeds();
     let told = as_nobody(&vps, "validate /srv/shop --json").data();
     assert_eq!((&told["valid"], &told["warnings"]), (&json!(true), &json!([])));
@@ -134,6 +145,12 @@ fn the_schema_takes_what_the_reader_takes() {
         "[env]\nA = \"\"\n_b2 = \"c\"\n[env.required]\nC = \"why\"\n[env.generate]\nD = \"fernet\"\nE = { kind = \"words:4\", show = true, about = \"x\" }\nF = \"hex\"\n",
         "[services]\npostgres = { url_scheme = \"postgresql+psycopg\" }\nredis = true\nstorage = false\n",
         "[services]\npostgres = false\n",
+        "[build]\npackages = [\"uvicorn[standard]>=0.30,<1\", \"a==1\"]\nconstraints = \"./deploy/c.txt\"\n[build.env]\nNODE_ENV = \"\"\n",
+        &format!("{web}aliases = [\"my-shop-api\", \"old_one\"]\n"),
+        "[env.from]\nPGHOST = \"DATABASE_URL.host\"\nA = \"PORT\"\n",
+        &format!(
+            "{web}[routes]\n\"/\" = {{ process = \"web\", allow = [\"10.0.0.0/8\", \"::1\"], deny = [\"10.1.1.1\"] }}\n"
+        ),
     ] {
         reader(good).succeeds();
         let ran = schema(good);
@@ -163,6 +180,14 @@ fn the_schema_takes_what_the_reader_takes() {
         "[env.generate]\nA = { show = true }\n",
         "[services]\npostgres = { scheme = \"x\" }\n",
         "[services.postgres]\nurl_scheme = \"mysql\"\n",
+        "[build]\npackages = [\"--pre\"]\n",
+        "[build]\npackages = [\"x @ https://x.example/x\"]\n",
+        "[build]\nconstraints = \"/etc/passwd\"\n",
+        &format!("{web}aliases = [\"ssh.socket\"]\n"),
+        &format!("{web}aliases = [\"a@\"]\n"),
+        &format!("{web}aliases = [\"../x\"]\n"),
+        "[env.from]\nA = \"DATABASE_URL.hots\"\n",
+        &format!("{web}[routes]\n\"/\" = {{ process = \"web\", allow = [\"all\"] }}\n"),
     ] {
         reader(bad).fails_with(2);
         let ran = schema(bad);
@@ -257,4 +282,33 @@ fn a_tree_of_two_parts_is_deployed_without_a_manifest() {
     vps.hostkit("rollback shop --quiet").succeeds();
     assert_eq!(page()["version"], "three");
     vps.hostkit("drift shop").succeeds();
+}
+
+#[test]
+fn a_frontend_alone_is_deployed_from_its_directory() {
+    let vps = Vps::ready();
+    let write = |path: &str, text: &str| vps.write(&format!("/root/site/{path}"), text);
+    write("README.md", "a site");
+    write("frontend/package.json", r#"{"scripts":{"build":"node make.js"}}"#);
+    write(
+        "frontend/make.js",
+        "const fs = require('fs'); fs.mkdirSync('build'); fs.writeFileSync('build/index.html', 'page')",
+    );
+    vps.hostkit("provision site --no-db --no-redis --quiet").succeeds();
+    let told = vps.hostkit("manifest /root/site").succeeds();
+    assert!(told.contains("# found in frontend: /usr/bin/npm run build"), "{told}");
+    for manifest in ["", "printed", "[project]\npublic = \"frontend/build\"\n"] {
+        match manifest {
+            "" => {}
+            "printed" => write("hostkit.toml", &told),
+            own => write("hostkit.toml", own),
+        }
+        vps.hostkit("deploy site --source /root/site --no-watch --quiet").succeeds();
+        let page = |path: &str| vps.get(&format!("site.{BASE_DOMAIN}"), path).unwrap();
+        assert_eq!(page("/").body, "page", "{manifest}");
+        // Nothing of what it was made from is to be seen.
+        let source = page("/make.js");
+        assert!(!source.body.contains("require"), "{}", source.body);
+    }
+    vps.hostkit("drift site").succeeds();
 }

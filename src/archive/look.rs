@@ -24,6 +24,8 @@ use crate::error::{Context, Error, Result};
 /// More than that of a text is not looked at.
 const LONGEST: u64 = 1 << 20;
 const LARGEST_INDEX: u64 = 64 << 20;
+/// A path has no more; names that grow with each entry would fill the memory.
+const LONGEST_NAME: usize = 4096;
 
 /// What a directory holds, without what stays out of a release.
 pub struct Looked {
@@ -97,26 +99,56 @@ impl Looked {
     }
 }
 
-/// The names in an index of git's, of version 2 or 3.
+/// The names in an index of git's, of versions 2 to 4.
 fn names(index: &[u8]) -> Option<Vec<String>> {
     /// Times, numbers, mode and hash of an entry, before its flags.
     const HEAD: usize = 60;
     const EXTENDED: u16 = 0x4000;
     let number = |at: usize| Some(u32::from_be_bytes(index.get(at..at + 4)?.try_into().ok()?));
-    if index.get(..4)? != b"DIRC" || !(2..=3).contains(&number(4)?) {
+    let version = number(4)?;
+    if index.get(..4)? != b"DIRC" || !(2..=4).contains(&version) {
         return None;
     }
     let mut names = Vec::new();
+    let mut name: Vec<u8> = Vec::new();
     let mut at = 12;
     for _ in 0..number(8)? {
         let flags = u16::from_be_bytes(index.get(at + HEAD..at + HEAD + 2)?.try_into().ok()?);
-        let start = at + HEAD + if flags & EXTENDED == 0 { 2 } else { 4 };
+        let mut start = at + HEAD + if flags & EXTENDED == 0 { 2 } else { 4 };
+        if version == 4 {
+            // As the one before, but for so many bytes at its end.
+            let (gone, next) = varint(index, start)?;
+            name.truncate(name.len().checked_sub(gone)?);
+            start = next;
+        } else {
+            name.clear();
+        }
         let length = index.get(start..)?.iter().position(|byte| *byte == 0)?;
-        names.push(String::from_utf8_lossy(&index[start..start + length]).into_owned());
-        // Filled up with zeros, of which there is one at least.
-        at += (start - at + length) / 8 * 8 + 8;
+        name.extend_from_slice(&index[start..start + length]);
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
+        names.push(String::from_utf8_lossy(&name).into_owned());
+        at = match version {
+            4 => start + length + 1,
+            // Filled up with zeros, of which there is one at least.
+            _ => at + (start - at + length) / 8 * 8 + 8,
+        };
     }
     Some(names)
+}
+
+/// A number of git's of seven bits a byte, each but the last one more than it says; and what
+/// follows it.
+fn varint(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
+    let mut byte = *bytes.get(at)?;
+    let mut value = usize::from(byte & 0x7f);
+    while byte & 0x80 != 0 {
+        at += 1;
+        byte = *bytes.get(at)?;
+        value = (value.checked_add(1)?.checked_mul(128)?).checked_add(usize::from(byte & 0x7f))?;
+    }
+    Some((value, at + 1))
 }
 
 #[cfg(test)]
@@ -142,7 +174,58 @@ mod tests {
         for end in 0..index.len() - 8 {
             assert!(names(&index[..end]).is_none(), "{end}");
         }
-        assert!(names(b"DIRC\0\0\0\x04\0\0\0\x01").is_none());
+        assert!(names(b"DIRC\0\0\0\x05\0\0\0\x01").is_none());
+    }
+
+    /// As `git update-index --index-version 4` writes it.
+    fn shortened(entries: &[(&[u8], &str)]) -> Vec<u8> {
+        let mut index = b"DIRC\0\0\0\x04".to_vec();
+        index.extend(u32::try_from(entries.len()).unwrap().to_be_bytes());
+        for (gone, rest) in entries {
+            index.extend([0; 62]);
+            index.extend(*gone);
+            index.extend(rest.as_bytes());
+            index.push(0);
+        }
+        index
+    }
+
+    #[test]
+    fn an_index_with_shortened_names_tells_them_too() {
+        let long = "x".repeat(200);
+        // 200 is 72 after one more than 0 times 128: 0x80 0x48.
+        let entries: [(&[u8], &str); 5] = [
+            (b"\0", "backend/.env"),
+            (b"\x04", "main.py"),
+            (b"\x0f", ".env"),
+            (b"\x04", &long),
+            (b"\x80\x48", "z"),
+        ];
+        let index = shortened(&entries);
+        let expected = ["backend/.env", "backend/main.py", ".env", &long, "z"];
+        assert_eq!(names(&index).unwrap(), expected);
+        for end in 0..index.len() {
+            assert!(names(&index[..end]).is_none(), "{end}");
+        }
+        // More than there is, and a number without an end.
+        assert!(names(&shortened(&[(b"\x01", "a")])).is_none());
+        assert!(names(&shortened(&[(&[0xff; 40], "a")])).is_none());
+        let grows: Vec<(&[u8], &str)> = vec![(b"\0", long.as_str()); 100];
+        assert!(names(&shortened(&grows)).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_index_panics(
+            version in 2_u8..5,
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ) {
+            let mut index = b"DIRC\0\0\0".to_vec();
+            index.push(version);
+            index.extend([0, 0, 0, 3]);
+            index.extend(rest);
+            let _ = names(&index);
+        }
     }
 
     #[test]

@@ -112,6 +112,14 @@ fn check(new: &New, cx: &mut Context) -> Result<()> {
             .caused_by("one of its processes is called so")
             .hint("choose another name for the project"));
     }
+    if let Some(other) = known.iter().find(|other| projects::names_unit(other, &new.name)) {
+        return Err(Error::conflict(
+            "name_taken",
+            format!("`{}` can't be a project beside `{}`", new.name, other.name),
+        )
+        .caused_by("another name of one of its units begins so (`aliases` in its hostkit.toml)")
+        .hint("choose another name for the project"));
+    }
     for (what, there) in [
         ("user", users::find(new.name.as_str())?.is_some()),
         ("group", users::find_group(new.name.as_str())?.is_some()),

@@ -1,5 +1,6 @@
 //! Names and numbers that are checked once, where they enter, and trusted from then on.
 
+mod alias;
 mod ci_key;
 mod domain;
 mod git;
@@ -8,6 +9,7 @@ mod project;
 mod release;
 mod runtime;
 
+pub use alias::{ALIAS, GrantedAlias, alias_fault};
 pub use ci_key::CiKey;
 pub use domain::Domain;
 pub use git::{GitUrl, Revision, Transport};

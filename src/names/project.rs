@@ -171,6 +171,12 @@ fn broken_rule(name: &str) -> Option<String> {
         .map(|prefix| format!("names that start with `{prefix}` are reserved"))
 }
 
+/// Whether the system, its daemons or hostkit itself use a name, or may come to.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.binary_search(&name).is_ok()
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(*prefix))
+}
+
 /// The nearest name that would be valid.
 fn suggestion(name: &str) -> Option<String> {
     let mut better = String::new();

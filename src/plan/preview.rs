@@ -39,7 +39,7 @@ pub fn differences(plan: &Plan, host: &Host) -> Result<Vec<Difference>> {
     for p in &pending {
         let planned = &plan.steps[p.index];
         let sign = match (&planned.step, &p.before) {
-            (AnyStep::Gone(_), _) => Sign::Remove,
+            (AnyStep::Gone(_) | AnyStep::NoAlias(_), _) => Sign::Remove,
             (_, Before::Absent) => Sign::Create,
             _ => Sign::Change,
         };

@@ -1,6 +1,7 @@
 //! What hostkit wants: pure functions from what there is and what was asked for to a plan.
 
 mod access;
+mod aliases;
 mod app_gate;
 mod detect;
 mod env;
@@ -22,6 +23,7 @@ mod words;
 use std::path::PathBuf;
 
 pub use access::{USER_COMMANDS, parse_request};
+pub use aliases::{check_aliases, drop_aliases, names_unit, unit_of};
 pub use app_gate::{app_socket, grant, grants_plan, is_granted, with_grant};
 pub use detect::{
     BuildStep, FoundRoute, Fpm, HOME, Phase, Recipe, Serves, Tools, Tree, recipe, wanted_texts,
@@ -41,7 +43,9 @@ pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
 pub use spec::{FoundUnit, read_unit};
-pub use switch::{From, env_plan, gate, release_file, restore_plan, switch_plan, unit_names};
+pub use switch::{
+    From, env_and_release_plan, env_plan, gate, release_file, restore_plan, switch_plan, unit_names,
+};
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, process_unit, standby_env, timer_unit};
 pub use words::{check_command, split_command};
@@ -311,6 +315,7 @@ impl Maker<'_> {
         for process in self.spec().iter().flat_map(|spec| &spec.processes) {
             self.process(plan, process)?;
         }
+        self.aliases(plan);
         plan.step(Lane::Files, Leftovers { user: name.to_string(), uid: project.uid });
         Ok(())
     }

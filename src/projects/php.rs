@@ -113,6 +113,8 @@ mod tests {
             switch: crate::release::Switch::default(),
             generated: std::collections::BTreeMap::default(),
             url_scheme: None,
+            variables: std::collections::BTreeMap::new(),
+            aliases: std::collections::BTreeMap::new(),
         };
         let live = Live { id: "20261121-093012".parse().unwrap(), spec };
         Project { live: Some(live), ..shop() }

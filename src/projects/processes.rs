@@ -2,7 +2,7 @@
 //! two become one.
 
 use super::{
-    Facts, Maker, Passwords, manifest,
+    Facts, Maker, Passwords, aliases, manifest,
     switch::{no_unit, retired},
     words::join_command,
 };
@@ -27,6 +27,8 @@ pub fn whole(project: &Project, spec: &Spec) -> Spec {
     spec.processes.retain(|process| {
         !matches!(process.kind, Kind::Scheduled(_)) || !project.off.contains(&process.name)
     });
+    let is_there = |of: &str| spec.processes.iter().any(|process| process.name == of);
+    spec.aliases.retain(|_, of| of == "web" || is_there(of));
     spec.processes.sort_by(|a, b| (a.name != "web", &a.name).cmp(&(b.name != "web", &b.name)));
     spec
 }
@@ -109,6 +111,7 @@ pub fn own_plan(
         plan.step(Lane::Files, Stopped { unit: unit.clone() });
         no_unit(&mut plan, &unit);
     }
+    aliases::retire(&mut plan, &after.name, &old.spec, &new.spec);
     for worker in new.spec.workers() {
         if !old.spec.processes.contains(worker) {
             let unit = super::process_unit(&after.name, &worker.name);
@@ -129,7 +132,7 @@ pub(super) fn maker(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -139,7 +142,7 @@ mod tests {
         line.split(' ').map(str::to_owned).collect()
     }
 
-    fn spec(names: &[(&str, Kind)]) -> Spec {
+    pub(in crate::projects) fn spec(names: &[(&str, Kind)]) -> Spec {
         let process = |(name, kind): &(&str, Kind)| Process {
             name: (*name).into(),
             command: words("/bin/true"),
@@ -158,6 +161,8 @@ mod tests {
             switch: crate::release::Switch::default(),
             generated: BTreeMap::new(),
             url_scheme: None,
+            variables: std::collections::BTreeMap::new(),
+            aliases: std::collections::BTreeMap::new(),
         }
     }
 

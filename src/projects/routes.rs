@@ -25,6 +25,8 @@ pub(super) struct Location<'a> {
     files: Option<Served>,
     process: Option<Passed<'a>>,
     redirect: Option<Sent<'a>>,
+    allow: &'a [String],
+    deny: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -92,12 +94,14 @@ fn location<'a>(project: &Project, spec: &'a Spec, route: &'a Route, place: Plac
         files,
         process,
         redirect,
+        allow: &route.allow,
+        deny: &route.deny,
     }
 }
 
 /// The path without its slash as a page of its own, for what can't be sent to another path: who
 /// opens a websocket follows no redirect.
-fn bare<'a>(location: &mut Location<'a>, route: &Route) -> Option<Location<'a>> {
+fn bare<'a>(location: &mut Location<'a>, route: &'a Route) -> Option<Location<'a>> {
     let Answer::Process(proxied) = &route.to else { return None };
     let path = location.slashless.take_if(|_| proxied.websocket)?;
     Some(Location {
@@ -109,6 +113,8 @@ fn bare<'a>(location: &mut Location<'a>, route: &Route) -> Option<Location<'a>> 
         files: None,
         process: location.process.clone(),
         redirect: None,
+        allow: &route.allow,
+        deny: &route.deny,
     })
 }
 

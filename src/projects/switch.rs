@@ -3,7 +3,7 @@
 mod detour;
 
 use super::{
-    Facts, Maker, Passwords, pool_file, process_unit,
+    Facts, Maker, Passwords, aliases, pool_file, process_unit,
     processes::{whole, whole_live, whole_project},
     routes, site, standby_env, unit,
 };
@@ -78,6 +78,9 @@ pub fn switch_plan(
     for unit in from.old.map(|old| retired(project, &old.spec, &live.spec)).unwrap_or_default() {
         no_unit(&mut plan, &unit);
     }
+    if let Some(old) = from.old {
+        aliases::retire(&mut plan, &project.name, &old.spec, &live.spec);
+    }
     let was_php = from.old.is_some_and(|old| old.spec.runtime == Runtime::Php);
     if was_php && live.spec.runtime != Runtime::Php {
         plan.step(Lane::Files, Gone { path: pool_file(&project.name) });
@@ -143,6 +146,15 @@ pub fn env_plan(project: &Project, text: &str) -> Plan {
         },
     );
     plan
+}
+
+/// The same, with what the live release makes of it. `live` is that, if it is complete.
+pub fn env_and_release_plan(project: &Project, live: Option<&Live>, text: &str) -> Result<Plan> {
+    let mut plan = env_plan(project, text);
+    if let Some(live) = live.filter(|live| live.spec.reads_env()) {
+        plan.step(Lane::Files, release_step(project, live, text)?);
+    }
+    Ok(plan)
 }
 
 fn switch(project: &Project, live: &Live, from: &From<'_>, config: &Config) -> Result<Switch> {
@@ -228,7 +240,7 @@ pub fn unit_names(project: &Project, spec: Option<&Spec>) -> Vec<String> {
 }
 
 /// Text of the file by which a process learns of which release it is, and how that wants the
-/// address of its database. It wins over `.env`.
+/// address of its database, and other variables, called. It wins over `.env`.
 pub fn release_file(id: &ReleaseId, spec: &Spec, env: &str) -> Result<String> {
     let mut file = EnvFile::default();
     file.set("HOSTKIT_RELEASE", id.as_str())?;
@@ -238,23 +250,37 @@ pub fn release_file(id: &ReleaseId, spec: &Spec, env: &str) -> Result<String> {
     {
         file.set("DATABASE_URL", &format!("{scheme}://{rest}"))?;
     }
+    let addresses = file.clone();
+    // What the owner sets by that name himself holds.
+    for (key, source) in spec.variables.iter().filter(|(key, _)| env.get(key).is_none()) {
+        if let Some(value) = source.value(&addresses, &env) {
+            file.set(key, value)?;
+        }
+    }
     Ok(file.to_string())
 }
 
 impl Maker<'_> {
-    /// The address of the database as the live release wants it, with today's password.
+    /// What the live release makes of `.env`, with today's passwords.
     pub(super) fn release_file(&self, plan: &mut Plan, env: &str) -> Result<()> {
         let Some(live) = &self.project.live else { return Ok(()) };
-        if live.spec.url_scheme.is_none() || self.facts.release.as_ref() != Some(&live.id) {
+        if !live.spec.reads_env() || self.facts.release.as_ref() != Some(&live.id) {
             return Ok(());
         }
-        let dir = self.project.name.home().join("releases").join(live.id.as_str());
-        let text = Text::Secret(release_file(&live.id, &live.spec, env)?);
-        let path = dir.join(".release");
-        let file = File { path, owner: self.shown(), mode: 0o640, text, judge: Judge::Nobody };
-        plan.step(Lane::Files, file);
+        plan.step(Lane::Files, release_step(self.project, live, env)?);
         Ok(())
     }
+}
+
+fn release_step(project: &Project, live: &Live, env: &str) -> Result<File> {
+    let dir = project.name.home().join("releases").join(live.id.as_str());
+    Ok(File {
+        path: dir.join(".release"),
+        owner: Owner::new(0, project.uid),
+        mode: 0o640,
+        text: Text::Secret(release_file(&live.id, &live.spec, env)?),
+        judge: Judge::Nobody,
+    })
 }
 
 #[cfg(test)]
@@ -284,6 +310,37 @@ mod tests {
         assert_eq!(release_file(&id, &spec, "A=1\n").unwrap(), plain);
     }
 
+    #[test]
+    fn a_release_has_other_names_for_what_there_is() {
+        let id: ReleaseId = "20261121-093012".parse().unwrap();
+        let env = "DATABASE_URL=postgresql://u:p@localhost:5432/d\n\
+            REDIS_URL=redis://r:s@localhost:6379/3\nKEY=k\nPGUSER=mine\n";
+        let manifest = "[services.postgres]\nurl_scheme = \"postgresql+psycopg\"\n\
+            [env.required]\nKEY = \"x\"\n[env.from]\nSHOP_DB = \"DATABASE_URL\"\n\
+            PGHOST = \"DATABASE_URL.host\"\nPGUSER = \"DATABASE_URL.user\"\n\
+            PGPASSWORD = \"DATABASE_URL.password\"\nREDIS_DB = \"REDIS_URL.database\"\nJWT = \"KEY\"\n";
+        let manifest = parse_manifest(manifest).unwrap();
+        let spec = Spec {
+            url_scheme: manifest.services.url_scheme,
+            variables: manifest.variables,
+            ..spec()
+        };
+        let file = EnvFile::parse(&release_file(&id, &spec, env).unwrap()).unwrap();
+        let url = "postgresql+psycopg://u:p@localhost:5432/d";
+        for (key, value) in [
+            ("DATABASE_URL", Some(url)),
+            ("SHOP_DB", Some(url)),
+            ("PGHOST", Some("localhost")),
+            ("PGPASSWORD", Some("p")),
+            ("REDIS_DB", Some("3")),
+            ("JWT", Some("k")),
+            // The owner's own holds.
+            ("PGUSER", None),
+        ] {
+            assert_eq!(file.get(key), value, "{key}");
+        }
+    }
+
     fn spec() -> Spec {
         Spec {
             routes: Vec::new(),
@@ -296,6 +353,8 @@ mod tests {
             switch: crate::release::Switch::default(),
             generated: std::collections::BTreeMap::new(),
             url_scheme: None,
+            variables: std::collections::BTreeMap::new(),
+            aliases: std::collections::BTreeMap::new(),
         }
     }
 }

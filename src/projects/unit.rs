@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::words::split_command;
+use super::{aliases, words::split_command};
 use crate::{
     config::{Config, Size},
     error::Result,
@@ -63,6 +63,7 @@ struct Unit<'a> {
     own: Vec<String>,
     off: &'a [String],
     grants: &'a [String],
+    aliases: Vec<&'a str>,
 }
 
 /// One of the units of a project that runs what `spec` says, or its runtime's own command.
@@ -127,6 +128,7 @@ pub(super) fn render(
             own: project.own.iter().filter_map(|own| serde_json::to_string(own).ok()).collect(),
             off: &project.off,
             grants: &project.grants,
+            aliases: aliases::of_unit(spec, if own.is_empty() { "web" } else { own }),
         },
     )
 }
@@ -227,6 +229,8 @@ pub struct BuildUnit<'a> {
     pub title: &'a str,
     pub command: &'a [String],
     pub environment: &'a [(String, String)],
+    /// Those that win over `.env`.
+    pub overrides: &'a BTreeMap<String, String>,
     /// Below the release.
     pub directory: &'a str,
     /// Where the tree is until it is complete; afterwards it is where it will stay.
@@ -264,7 +268,7 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
             title: build.title,
             directory: build_directory(build),
             environment: build.environment.iter().map(|(k, v)| assignment(k, v)).collect(),
-            start: exec_start(build.command),
+            start: exec_start(&with_overrides(build)),
             staging: build.staging.as_deref(),
             input: build.input.as_deref(),
             log: &build.log,
@@ -275,6 +279,18 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
             ports: vec![build.project.port, port_of(build.project.port, "standby")],
         },
     )
+}
+
+/// The command with variables of its own: what a unit says of them comes before what its files do,
+/// and they are to win.
+fn with_overrides(build: &BuildUnit<'_>) -> Vec<String> {
+    let mut words = Vec::new();
+    if !build.overrides.is_empty() {
+        words.push("/usr/bin/env".to_owned());
+        words.extend(build.overrides.iter().map(|(key, value)| format!("{key}={value}")));
+    }
+    words.extend_from_slice(build.command);
+    words
 }
 
 fn build_directory(build: &BuildUnit<'_>) -> String {

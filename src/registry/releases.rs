@@ -300,9 +300,10 @@ pub(super) fn go_live(
         "UPDATE projects SET live = ?2, runtime = ?3 WHERE name = ?1",
         params![name, id, live.spec.runtime.as_str()],
     )?;
+    let spec = serde_json::to_string(&live.spec).unwrap_or_default();
     tx.execute(
-        "UPDATE releases SET state = 'good' WHERE project = ?1 AND id = ?2",
-        params![name, id],
+        "UPDATE releases SET state = 'good', spec = ?3 WHERE project = ?1 AND id = ?2",
+        params![name, id, spec],
     )?;
     let phases = serde_json::to_string(phases).unwrap_or_default();
     tx.execute(

@@ -11,6 +11,12 @@ pub struct Route {
     /// With a slash at its end all that lies below, else that one page.
     pub path: String,
     pub to: Answer,
+    /// Addresses and networks that alone may come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Those that may not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -89,7 +95,7 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, to } = self;
+        let Self { path, to, allow, deny } = self;
         match to {
             Answer::Static(files) if files.spa => write!(f, "{path}  {} (spa)", files.at),
             Answer::Static(files) => write!(f, "{path}  {}", files.at),
@@ -100,7 +106,14 @@ impl fmt::Display for Route {
             Answer::Redirect(redirect) => {
                 write!(f, "{path}  {} to {}", redirect.status, redirect.to)
             }
+        }?;
+        if !allow.is_empty() {
+            write!(f, ", for {} alone", allow.join(" "))?;
         }
+        if !deny.is_empty() {
+            write!(f, ", not for {}", deny.join(" "))?;
+        }
+        Ok(())
     }
 }
 

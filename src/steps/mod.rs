@@ -4,6 +4,7 @@
 
 mod account;
 mod again;
+mod alias;
 mod block;
 mod database;
 mod detour;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::Account;
 pub use again::Again;
+pub use alias::{Alias, NoAlias, check_free};
 pub use block::{Block, Place};
 pub use database::{Database, NotPublic};
 pub use detour::Detour;
@@ -192,8 +194,8 @@ macro_rules! any_step {
 }
 
 any_step! {
-    Account, Again, Block, Database, Detour, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, Login, Member, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Stopped,
+    Account, Again, Alias, Block, Database, Detour, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
+    Log, Login, Member, NoAlias, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Stopped,
     Wall, WallTable,
 }
 

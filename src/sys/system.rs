@@ -35,6 +35,17 @@ pub fn missing_packages() -> Vec<&'static str> {
     missing
 }
 
+/// How much memory and swap there is, in bytes.
+pub fn memory() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kilobytes << 10)
+    };
+    Some((total("MemTotal")?, total("SwapTotal")?))
+}
+
 /// The distribution: `debian`, `12`, and its own name for itself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Distribution {

@@ -1,6 +1,6 @@
 //! The commands of a build, each in a unit of its own.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     stage::{Stage, Unit},
@@ -142,6 +142,7 @@ impl Stage<'_> {
             let unit = Unit {
                 title: "prepare",
                 environment: &environment,
+                overrides: &BTreeMap::new(),
                 directory: &process.directory,
                 is_staged: false,
                 ..of_build(recipe, &command)
@@ -163,11 +164,12 @@ impl Stage<'_> {
     }
 }
 
-fn of_build<'a>(recipe: &Recipe, command: &'a [String]) -> Unit<'a> {
+fn of_build<'a>(recipe: &'a Recipe, command: &'a [String]) -> Unit<'a> {
     Unit {
         title: "build",
         command,
         environment: &[],
+        overrides: &recipe.build_environment,
         directory: "",
         input: None,
         is_staged: true,

@@ -300,6 +300,7 @@ fn make(
     }
     let mut recipe = stage.recipe(cx)?;
     crate::projects::check_own(&begun.project, &recipe.spec)?;
+    switch::check_names(cx, &begun.project, &recipe.spec)?;
     tell_recipe(cx, &recipe);
     needs::check(cx, &begun.project, &recipe)?;
     needs::generate(cx, stage, &recipe)?;

@@ -87,6 +87,7 @@ pub fn unset_examples<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<&'a str> {
             || recipe.spec.environment.contains_key(key)
             || recipe.required.contains_key(key)
             || recipe.generated.contains_key(key)
+            || recipe.spec.variables.contains_key(key)
     };
     recipe.example.iter().map(String::as_str).filter(|key| !is_known(key)).collect()
 }
@@ -104,6 +105,9 @@ pub fn generate(cx: &mut Context, stage: &mut Stage<'_>, recipe: &Recipe) -> Res
             examples.join(", "),
             examples[0]
         ));
+    }
+    if let Some((key, source)) = recipe.spec.variables.iter().find(|(k, _)| file.get(k).is_some()) {
+        cx.ui.note(format!("`.env` sets {key}, so it is not {source} as hostkit.toml says"));
     }
     if stage.holds(cx, ".env")? {
         cx.ui.note(

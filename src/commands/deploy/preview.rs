@@ -6,6 +6,7 @@ use super::{
     Args, check, needs,
     source::Source,
     stage::{self, Stage},
+    switch,
 };
 use crate::{
     commands::Context,
@@ -47,6 +48,9 @@ struct Would {
     name: String,
     kind: String,
     command: String,
+    /// Other names of its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
     /// starts, restarts or ends.
     would: &'static str,
 }
@@ -62,6 +66,7 @@ pub fn run(args: &Args, cx: &mut Context, project: &Project, source: &Source) ->
     cx.host.remove_file(&stage::log_path(name, id.as_str()))?;
     let mut recipe = looked?;
     projects::check_own(project, &recipe.spec)?;
+    switch::check_names(cx, project, &recipe.spec)?;
     needs::check_services(project, &recipe)?;
     recipe.steps.retain(|step| match step.phase {
         Phase::Install => !args.no_install,
@@ -137,6 +142,10 @@ fn processes(project: &Project, recipe: &Recipe) -> Vec<Would> {
     let old: &[Process] = old.as_ref().map_or(&[], |spec| &spec.processes);
     let has = |all: &[Process], process: &Process| all.iter().any(|p| p.name == process.name);
     let runs = |process: &&Process| process.kind != Kind::Release;
+    let aliases = |name: &String| -> Vec<String> {
+        let all = new.aliases.iter().filter(|(_, of)| *of == name);
+        all.map(|(alias, _)| alias.clone()).collect()
+    };
     let would = |process: &Process, would| Would {
         name: process.name.clone(),
         kind: match &process.kind {
@@ -146,6 +155,7 @@ fn processes(project: &Project, recipe: &Recipe) -> Vec<Would> {
             Kind::Scheduled(schedule) => schedule.clone(),
         },
         command: process.command.join(" "),
+        aliases: aliases(&process.name),
         would,
     };
     let stays = new
@@ -174,7 +184,13 @@ fn render(preview: &Preview<'_>, recipe: &Recipe, name: &str) -> String {
     let processes: Vec<String> = preview
         .processes
         .iter()
-        .map(|p| format!("{} {} ({}): {}", p.name, p.would, p.kind, p.command))
+        .map(|p| {
+            let names = match &p.aliases[..] {
+                [] => String::new(),
+                names => format!(", called {}", names.join(", ")),
+            };
+            format!("{} {} ({}{names}): {}", p.name, p.would, p.kind, p.command)
+        })
         .collect();
     list("processes", &processes);
     list("routes", &preview.routes);

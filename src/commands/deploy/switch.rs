@@ -14,7 +14,8 @@ use crate::{
     names::{ProjectName, ReleaseId},
     projects::{self, From},
     registry::{Change, Live, NewDeploy, NewOperation, Project, Release, ReleaseState, Way},
-    steps::Restored,
+    release::Spec,
+    steps::{Restored, check_free},
     sys::signals,
 };
 
@@ -92,11 +93,12 @@ pub fn again(
 }
 
 fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<()> {
-    let Move { project, live, verb, deploy, phases, env, .. } = to;
+    let Move { project, verb, deploy, phases, env, .. } = to;
+    let live = &with_its_names(cx, project, &to.live)?;
     projects::check_own(project, &live.spec)?;
-    check_units(cx, project, live)?;
+    check_units(cx, project, &live.spec)?;
     let mut facts = facts::of_switch()?;
-    if live.spec.url_scheme.is_some() {
+    if live.spec.reads_env() {
         let is = cx.host.read_text(&project.name.env_file())?;
         facts.env = env.map(str::to_owned).or(is);
         facts.release = is_complete(cx, &project.name, &live.id)?.then(|| live.id.clone());
@@ -124,10 +126,35 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
     Ok(())
 }
 
+/// Fails where a release gives a unit another name that it can't have.
+pub fn check_names(cx: &mut Context, project: &Project, spec: &Spec) -> Result<()> {
+    let others = cx.registry()?.projects()?;
+    projects::check_aliases(project, spec, &others, &cx.config.units)?;
+    for (alias, process) in &spec.aliases {
+        check_free(&cx.host, alias, &projects::unit_of(&project.name, process))?;
+    }
+    Ok(())
+}
+
+/// The release without names that came to be somebody else's since it was made: no way back may
+/// end at that.
+fn with_its_names(cx: &mut Context, project: &Project, live: &Live) -> Result<Live> {
+    let mut live = live.clone();
+    if live.spec.aliases.is_empty() {
+        return Ok(live);
+    }
+    let others = cx.registry()?.projects()?;
+    for error in projects::drop_aliases(project, &mut live.spec, &others, &cx.config.units) {
+        let why = error.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        cx.ui.note(format!("{}{why}", error.message));
+    }
+    Ok(live)
+}
+
 /// Fails where a process would have a unit of another project: `shop` with a process `stage`, and
 /// a project `shop-stage`.
-pub fn check_units(cx: &mut Context, project: &Project, live: &Live) -> Result<()> {
-    let wanted = projects::unit_names(project, Some(&live.spec));
+pub fn check_units(cx: &mut Context, project: &Project, spec: &Spec) -> Result<()> {
+    let wanted = projects::unit_names(project, Some(spec));
     for other in cx.registry()?.projects()?.iter().filter(|other| other.name != project.name) {
         let spec = other.live.as_ref().map(|live| &live.spec);
         let theirs = projects::unit_names(other, spec);

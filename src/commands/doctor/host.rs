@@ -8,12 +8,12 @@ use crate::{
     config,
     names::Runtime,
     registry::{self, Live, Of, Registry},
-    sys::{nginx, redis},
-    ui::count,
+    sys::{nginx, redis, system},
+    ui::{bytes, count},
 };
 
 pub fn checks(cx: &mut Context) -> Vec<Check> {
-    let mut checks = vec![system(cx), binary(), registry(cx), room(cx)];
+    let mut checks = vec![system(cx), binary(), registry(cx), room(cx), memory()];
     checks.extend(interrupted(cx));
     checks.extend([running_nginx(cx), nginx_config(cx), postgres(cx)]);
     checks.extend(redis_checks(cx));
@@ -72,6 +72,22 @@ fn room(cx: &Context) -> Check {
         Ok(()) => Check::fine("room on disks", format!("at least {}", cx.config.disk.reserve)),
         Err(error) => Check::error("room on disks", &error),
     }
+}
+
+/// What nginx, the databases and one build need together, as far as it was measured.
+const LEAST_MEMORY: u64 = 700 << 20;
+
+fn memory() -> Check {
+    let name = "memory";
+    let Some((memory, swap)) = system::memory() else { return Check::fine(name, "not known") };
+    let found = format!("{}, and {} of swap", bytes(memory), bytes(swap));
+    if memory + swap >= LEAST_MEMORY {
+        return Check::fine(name, found);
+    }
+    let least = bytes(LEAST_MEMORY);
+    Check::wrong(name, format!("{found}: builds need more, {least} together at least")).fix(
+        "fallocate -l 1G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile",
+    )
 }
 
 fn interrupted(cx: &mut Context) -> Option<Check> {

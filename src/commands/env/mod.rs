@@ -422,7 +422,13 @@ fn changed(before: &EnvFile, after: &EnvFile) -> Vec<String> {
 fn write(cx: &mut Context, project: &Project, verb: &str, text: &str) -> Result<()> {
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
-    cx.carry_out(&new, None, |_, _| Ok((projects::env_plan(project, text), Vec::new())))?;
+    let live = match &project.live {
+        Some(live) if switch::is_complete(cx, &project.name, &live.id)? => Some(live),
+        _ => None,
+    };
+    cx.carry_out(&new, None, |_, _| {
+        Ok((projects::env_and_release_plan(project, live, text)?, Vec::new()))
+    })?;
     Ok(())
 }
 

@@ -231,7 +231,7 @@ pub fn logs(
 fn change(cx: &mut Context, before: &Project, after: &Project, verb: &str) -> Result<()> {
     if let Some(live) = &after.live {
         projects::check_own(after, &live.spec)?;
-        super::deploy::switch::check_units(cx, after, live)?;
+        super::deploy::switch::check_units(cx, after, &live.spec)?;
     }
     let plan = projects::own_plan(before, after, &cx.config, &cx.templates()?)?;
     let actor = cx.caller.actor();

@@ -100,6 +100,8 @@ pub struct Recipe {
     pub services: Services,
     /// Variables that `.env.example` names.
     pub example: Vec<String>,
+    /// Variables of the build alone, which win over those of `.env`.
+    pub build_environment: BTreeMap<String, String>,
     /// What a person should know of it.
     pub notes: Vec<String>,
 }
@@ -290,7 +292,8 @@ pub fn recipe(
     let processes = processes(&this, runtime, &mut found)?;
     routes::check(&this, runtime, &processes)?;
     let steps = steps(&this, found.steps);
-    let installs = pins::digest(&part, &steps);
+    check_packages(&this, tree, runtime)?;
+    let installs = pins::digest(&part, tree, &steps, &manifest.build);
     let replaced =
         processes.iter().any(|process| process.kind == Kind::Release || process.name == "migrate");
     let runs = !replaced && manifest.migrate == Migrate::Detected;
@@ -305,27 +308,69 @@ pub fn recipe(
             processes,
             public: found.public,
             routes: parts::all_routes(manifest, &routes),
-            shared: manifest.shared.clone(),
             environment: found.environment,
             installs,
-            switch: manifest.switch.clone(),
-            generated: manifest
-                .generated
-                .iter()
-                .map(|(key, one)| (key.clone(), one.kind))
-                .collect(),
-            url_scheme: manifest.services.url_scheme.clone(),
+            ..of_manifest(manifest, runtime)
         },
+        build_environment: manifest.build.environment.clone(),
         public_candidates: found.public_candidates,
         routes,
         timeout: manifest.build.timeout.unwrap_or(TIMEOUT),
         memory: manifest.build.memory.unwrap_or(MEMORY),
         required: manifest.required.clone(),
         generated: manifest.generated.clone(),
-        services: manifest.services.clone(),
+        services: services(manifest),
         example: example(&[tree, &part]),
         notes: found.notes,
     })
+}
+
+/// What a manifest alone says of a release.
+fn of_manifest(manifest: &Manifest, runtime: Runtime) -> Spec {
+    let kinds = manifest.generated.iter().map(|(key, one)| (key.clone(), one.kind));
+    Spec {
+        runtime,
+        processes: Vec::new(),
+        public: None,
+        routes: Vec::new(),
+        shared: manifest.shared.clone(),
+        environment: BTreeMap::new(),
+        installs: None,
+        switch: manifest.switch.clone(),
+        generated: kinds.collect(),
+        url_scheme: manifest.services.url_scheme.clone(),
+        variables: manifest.variables.clone(),
+        aliases: manifest.aliases.clone(),
+    }
+}
+
+/// Whose address a variable is made of has to be there.
+fn services(manifest: &Manifest) -> Services {
+    let mut services = manifest.services.clone();
+    let reads = |name: &str| manifest.variables.values().any(|source| source.variable == name);
+    if reads("DATABASE_URL") {
+        services.postgres = Some(true);
+    }
+    if ["REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"].into_iter().any(reads) {
+        services.redis = Some(true);
+    }
+    services
+}
+
+/// Fails where the manifest names packages and nothing here would install them.
+fn check_packages(this: &Asked<'_>, tree: &Tree, runtime: Runtime) -> Result<()> {
+    let build = &this.manifest.build;
+    if runtime != Runtime::Python && !(build.packages.is_empty() && build.constraints.is_none()) {
+        return Err(Error::usage("not_python", "`packages` and `constraints` are for Python")
+            .caused_by(format!("`{}` runs on {runtime}", this.project))
+            .hint("list them where the tree lists its dependencies: package.json, composer.json"));
+    }
+    match build.constraints.as_ref().filter(|file| !tree.has(file)) {
+        Some(file) => Err(Error::usage("no_constraints", format!("there is no file `{file}`"))
+            .caused_by("hostkit.toml names it: `build.constraints`, from the top of the tree")
+            .hint("name a file that goes along with the source, not below three directories")),
+        None => Ok(()),
+    }
 }
 
 /// Names of variables in `.env.example` of a tree or its part, whatever else those say.

@@ -48,6 +48,7 @@ pub fn wanted_texts(manifest: Option<&Manifest>) -> Vec<String> {
     let dirs = [""].into_iter().chain(own).chain(BACKENDS.iter().chain(FRONTENDS).copied());
     let mut names: Vec<String> =
         dirs.flat_map(|dir| TEXTS.iter().map(move |name| within(dir, name))).collect();
+    names.extend(manifest.and_then(|manifest| manifest.build.constraints.clone()));
     names.sort();
     names.dedup();
     names
@@ -60,16 +61,18 @@ fn web_directory(manifest: &Manifest) -> Option<&str> {
 
 /// The directory whose dependencies are installed, and that says how it starts: "" is the tree.
 pub(super) fn base(tree: &Tree, manifest: &Manifest, own_start: Option<&str>) -> String {
-    let serves = matches!(manifest.runtime, Some(Runtime::Php | Runtime::Static));
-    if serves || manifest.public.is_some() || own_start.is_some() {
+    if manifest.runtime == Some(Runtime::Php) || own_start.is_some() {
         return String::new();
     }
     let has = |dir: &str, names: &[&str]| names.iter().any(|name| tree.has(&within(dir, name)));
     let lists = ["requirements.txt", "pyproject.toml", "package.json"];
     let has_web = manifest.processes.iter().any(|process| process.name == "web");
-    let found = if let Some(own) = web_directory(manifest) {
+    let is_whole = has_web || has("", TELLS) || tree.paths.iter().any(|path| is_code(path));
+    let found = if manifest.runtime == Some(Runtime::Static) || manifest.public.is_some() {
+        FRONTENDS.iter().find(|dir| !is_whole && is_site(tree, dir, manifest)).copied()
+    } else if let Some(own) = web_directory(manifest) {
         Some(own).filter(|own| !has("", &lists) && has(own, &[&lists[..], &["manage.py"]].concat()))
-    } else if has_web || has("", TELLS) || tree.paths.iter().any(|path| is_code(path)) {
+    } else if is_whole {
         None
     } else {
         let is_backend = |dir: &&&str| {
@@ -78,9 +81,22 @@ pub(super) fn base(tree: &Tree, manifest: &Manifest, own_start: Option<&str>) ->
                 .is_ok_and(|package| package.script("start").is_some());
             has(dir, &python) || starts
         };
-        BACKENDS.iter().find(is_backend).copied()
+        let site = || FRONTENDS.iter().find(|dir| is_site(tree, dir, manifest));
+        BACKENDS.iter().find(is_backend).or_else(site).copied()
     };
     found.unwrap_or_default().to_owned()
+}
+
+/// Whether a directory is a frontend that is all of the project, as far as a manifest leaves it open.
+fn is_site(tree: &Tree, dir: &str, manifest: &Manifest) -> bool {
+    let is_open = manifest.processes.is_empty() && manifest.routes.is_empty();
+    let part = tree.below(dir);
+    let builds = Package::of(&part).is_ok_and(|package| package.script("build").is_some());
+    match &manifest.public {
+        // What is there already needs no build.
+        Some(public) => is_open && builds && public.starts_with(&format!("{dir}/")),
+        None => is_open && (builds || part.has("index.html")),
+    }
 }
 
 fn is_code(path: &str) -> bool {
@@ -93,6 +109,11 @@ pub(super) fn settle(this: &Asked<'_>, runtime: Runtime, found: &mut Found) {
     let base = this.base;
     if base.is_empty() {
         return;
+    }
+    if this.manifest.public.is_none() {
+        let moved = |dir: &String| if dir.is_empty() { base.into() } else { within(base, dir) };
+        found.public = found.public.as_ref().map(moved);
+        found.public_candidates = found.public_candidates.iter().map(moved).collect();
     }
     let move_program = |command: &mut Vec<String>| {
         if let Some(program) = command.first_mut().filter(|word| word.starts_with("node_modules/"))
@@ -131,7 +152,9 @@ pub(super) fn frontend(
 ) -> Result<Vec<FoundRoute>> {
     let is_own = this.manifest.build.steps.is_some();
     let served = served(this.manifest);
-    if is_own || (this.base.is_empty() && served.is_empty()) {
+    // Alone it is built as what it is.
+    let is_alone = FRONTENDS.contains(&this.base);
+    if is_own || is_alone || (this.base.is_empty() && served.is_empty()) {
         return Ok(Vec::new());
     }
     let usual = FRONTENDS.iter().map(|&dir| dir.to_owned());
@@ -184,7 +207,7 @@ fn route(found: &FoundRoute) -> Route {
             buffering: true,
         }),
     };
-    Route { path: found.path.clone(), to }
+    Route { path: found.path.clone(), to, allow: Vec::new(), deny: Vec::new() }
 }
 
 fn routes(this: &Asked<'_>, dir: &str, part: &Tree, package: &Package) -> Vec<FoundRoute> {

@@ -3,10 +3,18 @@
 use sha2::{Digest, Sha256};
 
 use super::{BuildStep, Tree};
+use crate::projects::manifest::{self, Build};
 
 /// A digest of all that an installation by pip depends on, if each requirement names its version:
 /// where it is the same, what was installed before would be installed again.
-pub(super) fn digest(tree: &Tree, steps: &[BuildStep]) -> Option<String> {
+///
+/// `whole` is the tree that `tree` is a part of.
+pub(super) fn digest(
+    tree: &Tree,
+    whole: &Tree,
+    steps: &[BuildStep],
+    build: &Build,
+) -> Option<String> {
     let installs: Vec<&BuildStep> = steps.iter().filter(|step| step.fills_venv).collect();
     let [venv, pip] = installs[..] else { return None };
     let is_pip = pip.command.ends_with(&["--requirement".into(), "requirements.txt".into()]);
@@ -14,10 +22,19 @@ pub(super) fn digest(tree: &Tree, steps: &[BuildStep]) -> Option<String> {
     if venv.title != "venv" || !is_pip || !logical(text).iter().all(|line| is_pinned(line)) {
         return None;
     }
+    let constraints = build.constraints.as_ref().map_or("", |file| whole.text(file));
+    // What a file names that is not looked at may be another each day.
+    let is_whole = logical(constraints).iter().all(|line| !line.starts_with('-'));
+    if !is_whole || !build.packages.iter().all(|package| manifest::is_pinned(package)) {
+        return None;
+    }
     let mut sum = Sha256::new();
-    for line in logical(text) {
+    for line in logical(text).iter().chain(&logical(constraints)) {
         sum.update(line.as_bytes());
         sum.update(b"\n");
+    }
+    for (key, value) in &build.environment {
+        sum.update(format!("{key}={value}\0"));
     }
     // What builds may change what was installed.
     for word in steps.iter().flat_map(|step| &step.command) {

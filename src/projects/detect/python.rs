@@ -105,14 +105,18 @@ fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
     let command = [&["/usr/bin/python3", "-m", "venv"], venv].concat();
     let venv = step("venv", &command).needing("python3");
     found.steps.push(BuildStep { fills_venv: true, ..venv });
-    let what: &[&str] = if tree.has("requirements.txt") {
+    let listed: &[&str] = if tree.has("requirements.txt") {
         &["--requirement", "requirements.txt"]
     } else if tree.has("pyproject.toml") && needs.is_package() {
         &["."]
-    } else {
+    } else if this.manifest.build.packages.is_empty() {
         found.notes.push("nothing names dependencies, so none are installed".into());
         return;
+    } else {
+        &[]
     };
+    let more = more(this);
+    let what = [&more.iter().map(String::as_str).collect::<Vec<_>>(), listed].concat();
     let python = format!("{}venv/bin/python", parts::up(this.base));
     let pip: &[&str] = if shares_pip {
         &["/usr/bin/python3", "-m", "pip", "--python", &python]
@@ -120,12 +124,45 @@ fn install(this: &Asked<'_>, needs: &Needs, found: &mut Found) {
         &["venv/bin/python", "-m", "pip"]
     };
     let install = ["install", "--disable-pip-version-check", "--no-input"];
-    let command = [pip, &install, what].concat();
+    let command = [pip, &install, &what].concat();
     let cache = this.cache("pip");
     let install = step("dependencies", &command).with(&[("PIP_CACHE_DIR", &cache)]);
     let directory = this.base.to_owned();
     found.steps.push(BuildStep { directory, fills_venv: true, ..install });
 }
+
+/// The manifest's own packages and constraints, as words of pip's. No word of it can be another
+/// option: the reader of the manifest sees to that.
+fn more(this: &Asked<'_>) -> Vec<String> {
+    let build = &this.manifest.build;
+    let file = build.constraints.iter().map(|file| format!("{}{file}", parts::up(this.base)));
+    file.flat_map(|file| ["--constraint".to_owned(), file]).chain(build.packages.clone()).collect()
+}
+
+/// The manifest's packages, where a lock file says what else is installed.
+fn beside_lock(this: &Asked<'_>, lock: &str, pip: &[&str], found: &mut Found) {
+    let build = &this.manifest.build;
+    if build.packages.is_empty() {
+        if build.constraints.is_some() {
+            found.notes.push(format!("{lock} holds, so `constraints` is of no use"));
+        }
+        return;
+    }
+    let python = format!("{}venv/bin/python", parts::up(this.base));
+    let more = more(this);
+    let words = pip.iter().map(|&word| if word == VENV { python.as_str() } else { word });
+    let command: Vec<&str> = words.chain(more.iter().map(String::as_str)).collect();
+    let step = BuildStep::new(Phase::Install, "packages", &command).with(&[
+        ("PIP_CACHE_DIR", &this.cache("pip")),
+        ("UV_LINK_MODE", "copy"),
+        ("UV_CACHE_DIR", &this.cache("uv")),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+    ]);
+    found.steps.push(BuildStep { directory: this.base.to_owned(), ..step });
+}
+
+/// Stands for the environment's python in a command.
+const VENV: &str = "{venv}";
 
 fn by_uv(this: &Asked<'_>, found: &mut Found) {
     let uv = ["/usr/bin/env", "uv", "sync", "--frozen", "--no-dev"];
@@ -137,6 +174,8 @@ fn by_uv(this: &Asked<'_>, found: &mut Found) {
         ("UV_PYTHON_DOWNLOADS", "never"),
     ]);
     found.steps.push(BuildStep { directory: this.base.to_owned(), ..step });
+    let pip = ["/usr/bin/env", "uv", "pip", "install", "--python", VENV];
+    beside_lock(this, "uv.lock", &pip, found);
 }
 
 fn by_poetry(this: &Asked<'_>, found: &mut Found) {
@@ -151,6 +190,13 @@ fn by_poetry(this: &Asked<'_>, found: &mut Found) {
     // Poetry's own place for it is not where the unit looks.
     let link = ["/bin/ln", "-sfn", &parts::within(this.base, ".venv"), "venv"];
     found.steps.push(BuildStep::new(Phase::Install, "venv", &link));
+    let pip: &[&str] = if this.tools.pip {
+        &["/usr/bin/python3", "-m", "pip", "--python", VENV]
+    } else {
+        &[VENV, "-m", "pip"]
+    };
+    let pip = [pip, &["install", "--disable-pip-version-check", "--no-input"]].concat();
+    beside_lock(this, "poetry.lock", &pip, found);
 }
 
 /// Whether somebody calls the environment's own pip.

@@ -1,6 +1,10 @@
 //! `[env]`: defaults of variables, those that have to be set, and those that hostkit makes.
 
+mod from;
+
 use std::collections::BTreeMap;
+
+pub(super) use from::SOURCE;
 
 use super::{
     Manifest, keys,
@@ -28,7 +32,10 @@ pub(super) fn read(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
         Some(generate) => generated(&generate, &required)?,
         None => BTreeMap::new(),
     };
-    let defaults = texts(table, &["generate", "required"])?;
+    let defaults = texts(table, &["from", "generate", "required"])?;
+    if let Some(from) = table.table("from")? {
+        manifest.variables = from::read(&from, &required, &generated)?;
+    }
     for At { value, span } in table.keys() {
         if OWN_VARIABLES.contains(&value) {
             let why = format!("hostkit sets `{value}` in each `.env`, and that wins");
@@ -36,6 +43,10 @@ pub(super) fn read(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
         }
         if required.contains_key(value) {
             let why = format!("`{value}` is required, so it can't have a default");
+            return Err(table.refused(&span, why));
+        }
+        if manifest.variables.contains_key(value) {
+            let why = format!("`{value}` is another variable's, so it can't have a default");
             return Err(table.refused(&span, why));
         }
         if generated.contains_key(value) {
@@ -53,7 +64,7 @@ pub(super) fn read(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
 }
 
 /// Variables with their texts, but for the tables among them that are `none`.
-fn texts(table: &Table<'_>, none: &[&str]) -> Result<BTreeMap<String, String>> {
+pub(super) fn texts(table: &Table<'_>, none: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     for key in table.keys() {
         if none.contains(&key.value) {

@@ -1,7 +1,14 @@
 //! Every key of a manifest, once: what the reader knows, and what the schema says of it.
 
-use super::{MOST_SHARED, MOST_STEPS, services::SCHEME};
-use crate::secret;
+use super::{
+    MOST_SHARED, MOST_STEPS,
+    environment::SOURCE,
+    packages::{MOST_PACKAGES, REQUIREMENT},
+    process::MOST_ALIASES,
+    routes::MOST_ADDRESSES,
+    services::SCHEME,
+};
+use crate::{names::ALIAS, secret};
 
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -22,6 +29,8 @@ pub(super) enum Form {
     Either(&'static [Form]),
     /// So many texts.
     List(usize),
+    /// So many texts that this pattern takes.
+    ListOf(usize, &'static str),
     /// Names of the owner's choice, each with a value of one form; and keys of ours among them.
     Named {
         names: &'static str,
@@ -50,6 +59,8 @@ const PATH: &str =
 const PAGE: &str = "^/[!-\"$-~]*$";
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
 const ROUTE_PATH: &str = "^/";
+/// An address or a network.
+const ADDRESS: &str = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$";
 const PROCESS_NAME: &str = "^[a-z][a-z0-9-]{0,30}$";
 
 /// The names of all runtimes, as `Runtime` has them.
@@ -83,9 +94,19 @@ pub(super) const MANIFEST: &[Key] = &[
 
 /// What answers for a path: one of `process`, `redirect` and `static`.
 pub(super) const ROUTE: &[Key] = &[
+    key(
+        "allow",
+        Form::ListOf(MOST_ADDRESSES, ADDRESS),
+        "Addresses and networks that alone may come; others get 403",
+    ),
     key("body", Form::Size, "What a request may bring: 1K to 64G, usually 1M"),
     key("buffering", Form::Boolean, "Whether nginx collects an answer before it sends it on"),
     key("cache", Form::Text, "How long visitors may keep a file: 1y for names with a fingerprint"),
+    key(
+        "deny",
+        Form::ListOf(MOST_ADDRESSES, ADDRESS),
+        "Addresses and networks that may not come, also of those that `allow` names",
+    ),
     key("process", Form::Words(&["web"]), "The process that answers"),
     key("redirect", Form::Text, "The path or the address to go to instead"),
     key("spa", Form::Boolean, "Whether its first page answers for what is no file"),
@@ -111,8 +132,23 @@ pub(super) const PROJECT: &[Key] = &[
 ];
 
 pub(super) const BUILD: &[Key] = &[
+    key(
+        "constraints",
+        Form::Pattern(PATH),
+        "A file that says which versions pip may install, of what others depend on, too",
+    ),
+    key(
+        "env",
+        Form::Named { names: VARIABLE, each: &Form::Text, also: &[] },
+        "Variables of the build alone; here they win over `.env`. Never secrets",
+    ),
     key("install", Form::Boolean, "Whether dependencies are installed as the tree tells"),
     key("memory", Form::Size, "What each step may use: 64M to 64G, usually 1500M"),
+    key(
+        "packages",
+        Form::ListOf(MOST_PACKAGES, REQUIREMENT),
+        "Packages of Python's that are installed beside those that the tree lists",
+    ),
     key(
         "steps",
         Form::List(MOST_STEPS),
@@ -135,6 +171,11 @@ pub(super) const DEPLOY: &[Key] = &[
 ];
 
 pub(super) const PROCESS: &[Key] = &[
+    key(
+        "aliases",
+        Form::ListOf(MOST_ALIASES, ALIAS),
+        "Other names of its unit, which begin with the project's",
+    ),
     key(
         "command",
         Form::Text,
@@ -163,6 +204,11 @@ pub(super) const HEALTH: &[Key] = &[
 
 /// Those among the variables of `[env]` that are tables of ours.
 pub(super) const ENV: &[Key] = &[
+    key(
+        "from",
+        Form::Named { names: VARIABLE, each: &Form::Pattern(SOURCE), also: &[] },
+        "Other names of variables, or of parts of an address: DATABASE_URL.host",
+    ),
     key(
         "generate",
         Form::Named {

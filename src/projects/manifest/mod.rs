@@ -4,6 +4,7 @@ mod command;
 mod environment;
 mod keys;
 mod mistakes;
+mod packages;
 mod process;
 mod reader;
 mod routes;
@@ -18,6 +19,7 @@ use toml::de::DeTable;
 
 pub(super) use command::words;
 pub use mistakes::mistakes;
+pub(super) use packages::is_pinned;
 pub(super) use process::name_fault;
 pub(super) use reader::printable;
 use reader::{At, Table};
@@ -30,7 +32,7 @@ use crate::{
     config::Size,
     error::Result,
     names::{Runtime, nearest},
-    release::{Process, Route, Strategy, Switch},
+    release::{Process, Route, Source, Strategy, Switch},
     secret::Generated,
 };
 
@@ -66,6 +68,10 @@ pub struct Manifest {
     pub required: BTreeMap<String, String>,
     /// Variables that are made where `.env` has none.
     pub generated: BTreeMap<String, Generated>,
+    /// Variables that are others by another name.
+    pub variables: BTreeMap<String, Source>,
+    /// Other names of units, and the process that each is of.
+    pub aliases: BTreeMap<String, String>,
     pub services: Services,
 }
 
@@ -78,6 +84,12 @@ pub struct Build {
     pub timeout: Option<u64>,
     /// Bytes.
     pub memory: Option<u64>,
+    /// Beside what the tree lists.
+    pub packages: Vec<String>,
+    /// A file below the release that says which versions those may have.
+    pub constraints: Option<String>,
+    /// Variables of the build alone, which win over those of `.env`.
+    pub environment: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -122,7 +134,10 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
                 format!("`[{value}]` is for a later version, and this one has none yet"),
             )
             .coded("not_yet")
-            .hint(format!("leave `[{value}]` out")));
+            .hint(format!(
+                "leave `[{value}]` out: `web` alone has a port, on loopback, and `allow` of a \
+                 route says who may come"
+            )));
     }
     whole.knows(keys::MANIFEST)?;
     let mut manifest = Manifest::default();
@@ -136,6 +151,7 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
         deploy(&mut manifest, &table)?;
     }
     manifest.processes = process::read(&whole, &manifest)?;
+    manifest.aliases = process::aliases(&whole)?;
     manifest.routes = routes::read(&whole, &manifest)?;
     if let Some(table) = whole.table("services")? {
         manifest.services = services::read(&table)?;
@@ -189,8 +205,25 @@ fn build(table: &Table<'_>) -> Result<Build> {
         }
         build.steps = Some(steps.into_iter().map(|at| at.value.trim().to_owned()).collect());
     }
+    build.packages = packages::read(table)?;
+    if let Some(at) = table.string("constraints")? {
+        let file = path(&at).map_err(|why| table.refused(&at.span, why))?;
+        if file.is_empty() {
+            return Err(table.refused(&at.span, "`.` is no file"));
+        }
+        build.constraints = Some(file);
+    }
     if table.boolean("install")? == Some(false) {
         build.install = Install::Nothing;
+        let idle =
+            table.keys().into_iter().find(|k| ["constraints", "packages"].contains(&k.value));
+        if let Some(At { value, span }) = idle {
+            let why = format!("`install = false` installs nothing, so `{value}` is of no use");
+            return Err(table.refused(&span, why));
+        }
+    }
+    if let Some(variables) = table.table("env")? {
+        build.environment = environment::texts(&variables, &[])?;
     }
     if let Some(At { value, span }) = table.string("memory")? {
         let size: Size =

@@ -1,5 +1,7 @@
 //! `[process.…]`: what runs, and when it counts as up.
 
+use std::collections::BTreeMap;
+
 use super::{
     Manifest, command, keys, path,
     reader::{At, Table, printable},
@@ -7,11 +9,12 @@ use super::{
 };
 use crate::{
     error::Result,
-    names::Runtime,
+    names::{Runtime, alias_fault},
     release::{Health, Kind, Process},
 };
 
 const MOST: usize = 20;
+pub(super) const MOST_ALIASES: usize = 5;
 
 /// Names that hostkit gives to units of its own.
 const RESERVED: &[&str] = &[
@@ -34,6 +37,30 @@ pub(super) fn read(manifest: &Table<'_>, so_far: &Manifest) -> Result<Vec<Proces
     }
     processes.sort_by(|a, b| (a.name != "web", &a.name).cmp(&(b.name != "web", &b.name)));
     Ok(processes)
+}
+
+/// Other names of units, each with the process that it is of.
+pub(super) fn aliases(manifest: &Table<'_>) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let Some(table) = manifest.table("process")? else { return Ok(all) };
+    for name in table.keys() {
+        let Some(process) = table.table(name.value)? else { continue };
+        for At { value, span } in process.strings("aliases", MOST_ALIASES)?.unwrap_or_default() {
+            if let Some((why, hint)) = alias_fault(value) {
+                return Err(process.refused(&span, why).hint(hint));
+            }
+            if process.string("when")?.is_some() {
+                let why =
+                    format!("`{}` runs once a deploy, and has no unit that stays", name.value);
+                return Err(process.refused(&span, why));
+            }
+            if let Some(other) = all.insert(value.to_owned(), name.value.to_owned()) {
+                let why = format!("`{value}` is another name of `{other}` already");
+                return Err(process.refused(&span, why));
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn check_name(table: &Table<'_>, name: &At<&str>) -> Result<()> {
@@ -92,7 +119,9 @@ fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
 
 /// What is to be said of the web process where php-fpm is that.
 fn pages(table: &Table<'_>, timeout: u64) -> Result<Process> {
-    if let Some(At { value, span }) = table.keys().into_iter().find(|key| key.value != "health") {
+    if let Some(At { value, span }) =
+        table.keys().into_iter().find(|key| !["aliases", "health"].contains(&key.value))
+    {
         let why = format!("php-fpm is the web process, so it has no `{}`", printable(value));
         return Err(table
             .refused(&span, why)

@@ -2,6 +2,10 @@
 //!
 //! All of it ends in nginx's configuration, so a text holds only what means nothing there.
 
+mod access;
+
+pub(super) use access::MOST as MOST_ADDRESSES;
+
 use super::{
     Manifest, path,
     reader::{At, Table, printable},
@@ -20,9 +24,9 @@ const LONGEST: usize = 200;
 const DAY: u64 = 24 * 3600;
 
 const KEYS: &[(&str, &[&str])] = &[
-    ("process", &["body", "buffering", "strip", "timeout", "websocket"]),
+    ("process", &["allow", "body", "buffering", "deny", "strip", "timeout", "websocket"]),
     ("redirect", &["status"]),
-    ("static", &["cache", "spa"]),
+    ("static", &["allow", "cache", "deny", "spa"]),
 ];
 
 /// What hostkit itself answers, or may have to.
@@ -59,6 +63,8 @@ pub(super) fn read(manifest: &Table<'_>, so_far: &Manifest) -> Result<Vec<Route>
             routes.push(Route {
                 path: path.value.to_owned(),
                 to: answer(path.value, &route, so_far)?,
+                allow: access::read(&route, "allow")?,
+                deny: access::read(&route, "deny")?,
             });
         }
     }
@@ -112,11 +118,13 @@ fn answer(path: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Answer> {
         let why = format!("`{path}` has a {} and a {}, and one answers", kind.value, other.value);
         return Err(table.refused(&other.span, why));
     }
-    let of = |key: &str| KEYS.iter().find(|(kind, more)| *kind == key || more.contains(&key));
-    let foreign = keys.iter().find(|key| of(key.value).is_some_and(|(of, _)| *of != kind.value));
+    let is_of = |key: &str, (kind, more): &(&str, &[&str])| *kind == key || more.contains(&key);
+    let own = KEYS.iter().find(|(of, _)| *of == kind.value);
+    let foreign = keys.iter().find(|key| own.is_some_and(|own| !is_of(key.value, own)));
     if let Some(key) = foreign {
-        let wanted = of(key.value).map(|(of, _)| *of).unwrap_or_default();
-        let why = format!("`{}` is for a route with a {wanted}", key.value);
+        let wanted: Vec<&str> =
+            KEYS.iter().filter(|all| is_of(key.value, all)).map(|(of, _)| *of).collect();
+        let why = format!("`{}` is for a route with a {}", key.value, wanted.join(" or a "));
         return Err(table.refused(&key.span, why));
     }
     match kind.value {

@@ -50,6 +50,11 @@ fn of(form: &Form) -> Value {
         Form::List(most) => {
             json!({ "type": "array", "items": { "type": "string" }, "maxItems": most })
         }
+        Form::ListOf(most, pattern) => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": pattern },
+            "maxItems": most,
+        }),
         Form::Named { names, each, also } => json!({
             "type": "object",
             "properties": properties(also),

@@ -13,6 +13,11 @@ steps = ["npm ci", "npm run build && ls"]
 install = true
 timeout = "15m"
 memory = "1500M"
+packages = ["gunicorn==23.0.0", "uvicorn[standard]>=0.30,<1"]
+constraints = "./constraints.txt"
+
+[build.env]
+NODE_ENV = "development"
 
 [deploy]
 strategy = "restart"
@@ -24,6 +29,7 @@ migrate = false
 [process.web]
 command = "venv/bin/uvicorn main:app --host 127.0.0.1 --port $PORT"
 directory = "backend"
+aliases = ["shop-api", "old-shop"]
 health = { path = "/health", status = 200, body = "ok" }
 
 [process.worker]
@@ -37,6 +43,10 @@ schedule = "@daily"
 LOG_LEVEL = "info"
 [env.required]
 SMTP_URL = "where mail goes"
+[env.from]
+SHOP_DB = "DATABASE_URL"
+PGHOST = "DATABASE_URL.host"
+SESSION_SECRET = "SECRET_KEY"
 [env.generate]
 SECRET_KEY = "hex:32"
 ACCESS_CODE = { kind = "words:4", show = true, about = "typed into the login page" }
@@ -170,6 +180,49 @@ fn what_is_wrong_with_variables_and_services_is_told() {
         ("[services.postgres]\nurl_scheme = \"postgresql+\"\n", "begins no address", ""),
         ("a = \n", "", "it is TOML"),
         ("a = 1\na = 2\n", "duplicate key", "it is TOML"),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_names_is_told() {
+    let web = "[process.web]\ncommand = \"a/w\"\n";
+    let alias = |alias: &str| format!("{web}aliases = [\"{alias}\"]\n");
+    let nothing = "there are DATABASE_URL, REDIS_URL";
+    for name in ["foo@", "shop.socket", "../x", "a/b", "50%i", "A", "a b", "a\\\\x2d", "-x", ""] {
+        let error = parse_manifest(&alias(name)).unwrap_err();
+        assert!(error.cause.unwrap().contains("is no other name of a unit"), "{name}");
+    }
+    assert_told(&[
+        (&alias("ssh"), "the system or hostkit itself uses the name `ssh`", "\"my-shop-api\""),
+        (&alias("dbus-org-x"), "the system or hostkit itself uses the name", ""),
+        (&alias("hostkit-other"), "the system or hostkit itself uses the name", ""),
+        (&alias("shop-api.service"), "has an ending", "write \"shop-api\""),
+        (&alias("a-x\", \"a-x"), "`a-x` is another name of `web` already", ""),
+        (&format!("{web}aliases = \"a-x\"\n"), "wants a list, not a text", ""),
+        (
+            "[process.migrate]\ncommand = \"a/m\"\nwhen = \"release\"\naliases = [\"a-x\"]\n",
+            "`migrate` runs once a deploy, and has no unit that stays",
+            "",
+        ),
+        (
+            "[env.from]\nA = \"DATABASE_ULR\"\n",
+            "nothing sets `DATABASE_ULR`",
+            "mean `DATABASE_URL`?",
+        ),
+        ("[env.from]\nA = \"WHOLLY_ELSE\"\n", "nothing sets `WHOLLY_ELSE`", nothing),
+        ("[env.from]\nA = \"DATABASE_URL.hots\"\n", "no part `hots`", "database, host, password"),
+        ("[env.from]\nA = \"PORT.host\"\n", "`PORT` is no address", ""),
+        ("[env.from]\nPORT = \"HOST\"\n", "`PORT` is set already", ""),
+        ("[env.from]\nLD_PRELOAD = \"HOST\"\n", "it would change which code", ""),
+        ("[env]\nA = \"1\"\n[env.from]\nA = \"HOST\"\n", "can't have a default", ""),
+        ("[env.from]\nA = \"B\"\nB = \"HOST\"\n", "nothing sets `B`", ""),
+        ("[build]\npackages = [\"--pre\"]\n", "`--pre` is no package", "requirements.txt"),
+        ("[build]\npackages = [\"./x\"]\n", "`./x` is no package", ""),
+        ("[build]\nconstraints = \"/etc/passwd\"\n", "is no path below the release", ""),
+        ("[build]\nconstraints = \"-r\"\n", "is no path below the release", ""),
+        ("[build]\ninstall = false\npackages = [\"a\"]\n", "`packages` is of no use", ""),
+        ("[build.env]\nLD_PRELOAD = \"x\"\n", "it would change which code", ""),
+        ("[build.env]\nA = 1\n", "`build.env.A` wants a text, not a number", ""),
     ]);
 }
 

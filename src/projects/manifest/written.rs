@@ -82,6 +82,12 @@ fn build(recipe: &Recipe, own: &Manifest) -> String {
         Some(steps) => text.push_str(&format!("steps = {}\n", list(steps))),
         None => text.push_str("# steps = [\"make\"]  # instead of the build that was found\n"),
     }
+    if !own.build.packages.is_empty() {
+        text.push_str(&format!("packages = {}\n", list(&own.build.packages)));
+    }
+    if let Some(file) = &own.build.constraints {
+        text.push_str(&format!("constraints = {}\n", quoted(file)));
+    }
     let is_found = |phase| phase == Phase::Install || own.build.steps.is_none();
     for step in recipe.steps.iter().filter(|step| is_found(step.phase)) {
         let place = if step.directory.is_empty() { "" } else { " in " };
@@ -90,7 +96,14 @@ fn build(recipe: &Recipe, own: &Manifest) -> String {
     }
     let memory = quoted(&Size(recipe.memory).to_string());
     text.push_str(&format!("timeout = {}\nmemory = {memory}\n", time(recipe.timeout)));
+    if !recipe.build_environment.is_empty() {
+        text.push_str(&format!("\n[build.env]\n{}", variables(&recipe.build_environment)));
+    }
     text
+}
+
+fn variables(all: &BTreeMap<String, String>) -> String {
+    all.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect()
 }
 
 fn deploy(recipe: &Recipe, own: &Manifest) -> String {
@@ -131,6 +144,12 @@ fn one(process: &Process, recipe: &Recipe) -> String {
         }
         text.push_str(&format!("command = {command}\n"));
     }
+    let spec = &recipe.spec;
+    let names = spec.aliases.iter().filter(|(_, of)| **of == process.name);
+    let names: Vec<String> = names.map(|(alias, _)| alias.clone()).collect();
+    if !names.is_empty() {
+        text.push_str(&format!("aliases = {}\n", list(&names)));
+    }
     if !process.directory.is_empty() {
         text.push_str(&format!("directory = {}\n", quoted(&process.directory)));
     }
@@ -165,14 +184,14 @@ fn routes(routes: &[Route]) -> String {
     }
     let lines: String = routes
         .iter()
-        .map(|route| format!("{} = {{ {} }}\n", quoted(&route.path), answer(&route.to).join(", ")))
+        .map(|route| format!("{} = {{ {} }}\n", quoted(&route.path), answer(route).join(", ")))
         .collect();
     format!("\n[routes]\n{lines}")
 }
 
-fn answer(to: &Answer) -> Vec<String> {
+fn answer(route: &Route) -> Vec<String> {
     let mut says = Vec::new();
-    match to {
+    match &route.to {
         Answer::Static(files) => {
             says.push(format!("static = {}", quoted(&files.at)));
             says.extend(files.spa.then(|| "spa = true".to_owned()));
@@ -191,6 +210,8 @@ fn answer(to: &Answer) -> Vec<String> {
             says.push(format!("status = {}", redirect.status));
         }
     }
+    says.extend((!route.allow.is_empty()).then(|| format!("allow = {}", list(&route.allow))));
+    says.extend((!route.deny.is_empty()).then(|| format!("deny = {}", list(&route.deny))));
     says
 }
 
@@ -209,16 +230,17 @@ fn services(recipe: &Recipe) -> String {
 }
 
 fn environment(recipe: &Recipe, own: &Manifest) -> String {
-    let texts = |variables: &BTreeMap<String, String>| -> String {
-        variables.iter().map(|(key, value)| format!("{key} = {}\n", quoted(value))).collect()
-    };
     let mut text = String::new();
     // What a runtime sets by itself it sets again.
     if !own.environment.is_empty() {
-        text.push_str(&format!("\n[env]\n{}", texts(&own.environment)));
+        text.push_str(&format!("\n[env]\n{}", variables(&own.environment)));
     }
     if !recipe.required.is_empty() {
-        text.push_str(&format!("\n[env.required]\n{}", texts(&recipe.required)));
+        text.push_str(&format!("\n[env.required]\n{}", variables(&recipe.required)));
+    }
+    if !recipe.spec.variables.is_empty() {
+        let from = recipe.spec.variables.iter().map(|(key, s)| (key.clone(), s.to_string()));
+        text.push_str(&format!("\n[env.from]\n{}", variables(&from.collect())));
     }
     if !recipe.generated.is_empty() {
         text.push_str("\n[env.generate]\n");

@@ -38,6 +38,8 @@ fn project(manifest: &str) -> Project {
     let spec = Spec {
         generated: BTreeMap::new(),
         url_scheme: None,
+        variables: std::collections::BTreeMap::new(),
+        aliases: std::collections::BTreeMap::new(),
         runtime: Runtime::Python,
         processes: manifest.processes,
         public: None,
@@ -97,9 +99,24 @@ fn nothing_odd_reaches_nginx() {
             let files = |at: &str| Files { at: at.into(), spa: false, cache: None };
             let redirect = |to: &str| Redirect { to: to.into(), status: 302 };
             spec.routes = vec![match n {
-                0 => Route { path: format!("{odd}/"), to: Answer::Static(files("a")) },
-                1 => Route { path: "/a/".into(), to: Answer::Static(files(odd)) },
-                _ => Route { path: "/a".into(), to: Answer::Redirect(redirect(odd)) },
+                0 => Route {
+                    path: format!("{odd}/"),
+                    to: Answer::Static(files("a")),
+                    allow: vec![],
+                    deny: vec![],
+                },
+                1 => Route {
+                    path: "/a/".into(),
+                    to: Answer::Static(files(odd)),
+                    allow: vec![],
+                    deny: vec![],
+                },
+                _ => Route {
+                    path: "/a".into(),
+                    to: Answer::Redirect(redirect(odd)),
+                    allow: vec![],
+                    deny: vec![],
+                },
             }];
             let error = rendered(&project, Place::Link).unwrap_err();
             let cause = error.cause.unwrap();

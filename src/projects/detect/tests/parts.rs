@@ -214,13 +214,14 @@ fn the_printed_manifest_of_any_tree_comes_to_the_same_recipe() {
     let full = "[project]\nshared = [\"uploads\"]\n\
         [build]\nsteps = [\"make 'a'\\nmake \\\"b\\\"\"]\ntimeout = 90\nmemory = \"1G\"\n\
         [deploy]\nstrategy = \"restart\"\nwatch = 0\ndrain = \"90s\"\nmigrate = false\n\
-        [process.web]\ncommand = \"uvicorn main:app --port $PORT --x '$HOME a' \\\"b c\\\" %h\"\ndirectory = \"api\"\n\
+        [process.web]\ncommand = \"uvicorn main:app --port $PORT --x '$HOME a' \\\"b c\\\" %h\"\ndirectory = \"api\"\naliases = [\"my-shop-api\"]\n\
         health = { path = \"/up?a=b\", status = 204, body = \"a \\\"b\\\" \\\\\" }\n\
         [process.beat]\ncommand = \"celery beat\"\n\
         [process.tidy]\ncommand = \"/bin/sh -c 'a && b; echo $X'\"\nschedule = \"*/5 9-17 * * 1-5\"\n\
         [process.move]\ncommand = \"python3 x.py\"\nwhen = \"release\"\n\
         [services]\npostgres = { url_scheme = \"postgresql+psycopg\" }\nredis = false\n\
-        [env]\nA = \"1 \\\"2\\\" #3\"\n[env.required]\nKEY = \"of the 'door'\"\n\
+        [build.env]\nB = \"$X '%h'\"\n\
+        [env]\nA = \"1 \\\"2\\\" #3\"\n[env.from]\nPGHOST = \"DATABASE_URL.host\"\nK = \"KEY\"\n[env.required]\nKEY = \"of the 'door'\"\n\
         [env.generate]\nS = \"fernet\"\nC = { kind = \"code:9\", show = true, about = \"a \\\"b\\\"\" }\n";
     for (entries, manifest) in [
         (&["requirements.txt=flask\nuvicorn\n", "main.py"][..], None),
@@ -235,6 +236,18 @@ fn the_printed_manifest_of_any_tree_comes_to_the_same_recipe() {
         (&["index.php"], Some("[project]\nruntime = \"php\"\n[process.web]\nhealth = \"/up\"\n")),
         (&["requirements.txt"], Some(full)),
         (&["a.txt"], Some(full)),
+        (&[VITE], None),
+        (&["web/index.html"], None),
+        (
+            &["index.html", "main.py"],
+            Some(
+                "[routes]\n\"/\" = { static = \"a\", allow = [\"10.0.0.0/8\"], deny = [\"10.1.2.3\"] }\n",
+            ),
+        ),
+        (
+            &["requirements.txt=flask", "c/constraints.txt=x==1"],
+            Some("[build]\npackages = [\"a[b]==1\"]\nconstraints = \"c/constraints.txt\"\n"),
+        ),
         (&["dist/a.html"], Some("[project]\npublic = \"dist\"\n[build]\ninstall = false\n")),
     ] {
         assert_printed(&tree(entries), manifest, &format!("{entries:?}"));
@@ -250,4 +263,43 @@ fn a_printed_manifest_reads_well() {
         "frontend/package-lock.json",
     ];
     insta::assert_snapshot!("printed", assert_printed(&tree(&entries), None, "parts"));
+}
+
+#[test]
+fn a_frontend_alone_is_found_in_its_directory() {
+    let recipe =
+        |entries: &[&str], manifest: &str| with(entries, manifest, None, None, ALL_TOOLS).unwrap();
+    let built = recipe(&[VITE, "frontend/package-lock.json", "README.md"], "");
+    assert_eq!(
+        (built.runtime, built.because.as_str()),
+        (Runtime::Static, "`build` in package.json, and nothing that starts")
+    );
+    assert_eq!(
+        placed(&built),
+        [
+            "frontend: /usr/bin/npm ci --no-audit --no-fund --include=dev",
+            "frontend: /usr/bin/npm run build",
+            "frontend: /bin/rm -rf node_modules",
+        ]
+    );
+    assert_eq!(built.public_candidates, ["frontend/dist", "frontend/build", "frontend/out"]);
+    assert!(built.routes.is_empty() && built.spec.processes.is_empty());
+
+    let plain = recipe(&["web/index.html", "web/style.css"], "");
+    assert_eq!((plain.runtime, plain.spec.public.as_deref()), (Runtime::Static, Some("web")));
+    assert_eq!(plain.because, "web/index.html");
+    let below = recipe(&["ui/index.html", "ui/package.json={\"scripts\":{\"build\":\"x\"}}"], "");
+    assert_eq!(below.public_candidates[0], "ui/dist");
+    // What a person says of where it ends holds, and it is built all the same.
+    let told = recipe(&[VITE], "[project]\npublic = \"frontend/site\"\n");
+    assert_eq!(told.spec.public.as_deref(), Some("frontend/site"));
+    assert!(placed(&told).contains(&"frontend: /usr/bin/npm run build".to_owned()));
+    // A tree that is something else is not.
+    for (entries, manifest) in [
+        (&["index.html", VITE][..], ""),
+        (&["web/index.html"], "[project]\npublic = \"web\"\n"),
+        (&["main.py", "web/index.html"], ""),
+    ] {
+        assert!(recipe(entries, manifest).steps.iter().all(|step| step.directory.is_empty()));
+    }
 }
