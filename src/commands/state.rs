@@ -15,6 +15,8 @@ pub enum State {
     /// Nothing is deployed yet.
     Empty,
     Failing,
+    /// It runs, and does not answer as it should. Only who asks it knows.
+    Sick,
     Starting,
     Stopped,
     Up,
@@ -37,6 +39,7 @@ impl State {
             Self::Deleting => "deleting",
             Self::Empty => "empty",
             Self::Failing => "failing",
+            Self::Sick => "sick",
             Self::Starting => "starting",
             Self::Stopped => "stopped",
             Self::Up => "up",
@@ -46,7 +49,7 @@ impl State {
     pub fn painted(self, paint: Paint) -> String {
         match self {
             Self::Up => paint.green(&format!("{} up", paint.dot())),
-            Self::Failing => paint.red(&format!("{} failing", paint.dot())),
+            Self::Failing | Self::Sick => paint.red(&format!("{} {}", paint.dot(), self.word())),
             Self::Starting => paint.yellow(&format!("{} starting", paint.half())),
             Self::Deleting => paint.yellow(&format!("{} deleting", paint.half())),
             Self::Empty | Self::Stopped => paint.dim(&format!("{} {}", paint.ring(), self.word())),

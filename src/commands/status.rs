@@ -9,12 +9,16 @@ use super::{
 use crate::{
     error::Result,
     names::{ProjectName, ReleaseId},
+    projects,
     registry::{Of, Project},
     sys::systemd::Unit,
     ui::{Column, Paint, Table, ago, bytes, count},
 };
 
 /// Show how the projects are
+///
+/// Each one that is up is asked what a deploy asks it. One that does not answer as it should is
+/// `sick`: `hostkit health` says more.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit status
@@ -50,16 +54,22 @@ struct Row {
     problem: Option<String>,
 }
 
+/// So many are asked at once: one that keeps silent holds up nobody but those beside it.
+const AT_ONCE: usize = 64;
+
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
-    let projects = match &args.name {
+    let all = match &args.name {
         Some(name) => vec![cx.registry()?.project(&name.parse()?)?],
         None => cx.registry()?.projects()?,
     };
     let units = state::units(cx, true);
-    let rows = projects
+    let mut rows = all
         .iter()
         .map(|project| row(cx, project, units.get(&project.name.unit())))
         .collect::<Result<Vec<_>>>()?;
+    for (projects, rows) in all.chunks(AT_ONCE).zip(rows.chunks_mut(AT_ONCE)) {
+        ask(cx, projects, rows)?;
+    }
     let open = cx.registry()?.open_operations(Of::All)?;
     let interrupted = open.iter().filter(|operation| !is_running(operation.pid)).count();
     let text = render(&rows, interrupted, Paint::of(&std::io::stdout()));
@@ -71,6 +81,25 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 
 fn is_running(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Asks those that are up whether they do their work.
+fn ask(cx: &Context, all: &[Project], rows: &mut [Row]) -> Result<()> {
+    let gates = all
+        .iter()
+        .map(|project| projects::gate(project, &cx.config))
+        .collect::<Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        for ((project, row), gate) in all.iter().zip(rows).zip(&gates) {
+            let Some(gate) = gate.as_ref().filter(|_| row.state == State::Up) else { continue };
+            scope.spawn(|| {
+                if let Err(why) = gate.now(&project.name.unit(), project.port) {
+                    (row.state, row.problem) = (State::Sick, Some(why));
+                }
+            });
+        }
+    });
+    Ok(())
 }
 
 fn row(cx: &Context, project: &Project, unit: Option<&Unit>) -> Result<Row> {
@@ -139,13 +168,12 @@ fn render(rows: &[Row], interrupted: usize, paint: Paint) -> String {
     }
     let mut text = table.render(paint, crate::ui::width());
     for row in rows.iter().filter(|row| row.problem.is_some()) {
-        let problem = row.problem.as_deref().unwrap_or_default();
-        text.push_str(&format!(
-            "\n{} {}: {problem}  →  journalctl -u hostkit-{}\n",
-            paint.red(paint.dot()),
-            row.name,
-            row.name
-        ));
+        let (name, problem) = (&row.name, row.problem.as_deref().unwrap_or_default());
+        let more = match row.state {
+            State::Sick => format!("hostkit health {name}"),
+            _ => format!("journalctl -u hostkit-{name}"),
+        };
+        text.push_str(&format!("\n{} {name}: {problem}  →  {more}\n", paint.red(paint.dot())));
     }
     if interrupted > 0 {
         text.push_str(&format!(

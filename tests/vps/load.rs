@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    os::fd::AsFd,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,8 +10,6 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Vps;
 
@@ -54,13 +51,10 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        let network = Arc::new(std::fs::File::open(vps.network()).unwrap());
         let visit = |number: usize| {
             let (stop, seen, host) = (Arc::clone(&stop), Arc::clone(&seen), host.to_owned());
-            let (network, pages) = (Arc::clone(&network), pages.clone());
-            std::thread::spawn(move || {
-                let kind = Some(LinkNameSpaceType::Network);
-                move_into_link_name_space(network.as_fd(), kind).unwrap();
+            let pages = pages.clone();
+            vps.spawn_inside(move || {
                 let mut connection = None;
                 let mut turn = number;
                 while !stop.load(Ordering::SeqCst) {

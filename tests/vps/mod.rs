@@ -1,18 +1,24 @@
 //! Throw-away servers for tests: booted in seconds, crashed and booted again, gone at the end.
 
+pub mod browser;
 mod load;
 mod shop;
 mod snapshot;
+pub mod wire;
 
 use std::{
     fs::File,
     io::{Read, Write},
     net::TcpStream,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use load::Load;
 pub use shop::{MANIFEST, Shop, app};
@@ -37,6 +43,17 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// Bytes, as the kernel counts them for a whole server.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// The most at once, with what can be dropped: pages of files that were read.
+    pub peak: u64,
+    pub own: u64,
+    pub cache: u64,
+    /// Processes that were killed for want of memory.
+    pub killed: u64,
+}
+
 /// What a web server answered.
 pub struct Answer {
     pub status: u16,
@@ -45,21 +62,34 @@ pub struct Answer {
 }
 
 impl Vps {
-    /// Its network, for a thread to move into.
-    pub fn network(&self) -> String {
-        format!("/run/netns/hostkit-{}", self.name)
+    /// Does something in a thread that is inside of the server's network.
+    pub fn spawn_inside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let network = File::open(format!("/run/netns/hostkit-{}", self.name)).unwrap();
+        std::thread::spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(network.as_fd(), kind).unwrap();
+            work()
+        })
     }
 
     /// A fresh server with hostkit's program on it, and nothing done yet.
     pub fn bare() -> Self {
-        let vps = Self::boot_new(None);
+        let vps = Self::boot_new(None, None);
         vps.push(Path::new(HOSTKIT), "/usr/bin/hostkit");
         vps
     }
 
     /// A server where `hostkit init` is done.
     pub fn ready() -> Self {
-        Self::boot_new(Some(&ready_layer()))
+        Self::boot_new(Some(&ready_layer()), None)
+    }
+
+    /// One that is ready, and has only so much memory.
+    pub fn small(bytes: u64) -> Self {
+        Self::boot_new(Some(&ready_layer()), Some(bytes))
     }
 
     /// One that is ready, where nothing limits how often something is deployed.
@@ -70,7 +100,7 @@ impl Vps {
         vps
     }
 
-    fn boot_new(layer: Option<&str>) -> Self {
+    fn boot_new(layer: Option<&str>, memory: Option<u64>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::SeqCst);
         let name =
@@ -78,7 +108,8 @@ impl Vps {
         let vps = Self { name };
         let mut args = vec!["up", &vps.name];
         args.extend(layer);
-        script(&args);
+        let memory = memory.map(|bytes| bytes.to_string()).unwrap_or_default();
+        script_with(&args, &memory);
         vps
     }
 
@@ -93,6 +124,13 @@ impl Vps {
 
     pub fn address(&self) -> String {
         script(&["ip", &self.name]).trim().to_owned()
+    }
+
+    /// Of a small one.
+    pub fn memory(&self) -> Memory {
+        let said = script(&["memory", &self.name]);
+        let all: Vec<u64> = said.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        Memory { peak: all[1], own: all[2], cache: all[3], killed: all[4] }
     }
 
     /// Runs hostkit as root; words are split at spaces.
@@ -280,10 +318,15 @@ fn home() -> PathBuf {
 
 /// Runs the harness; a test can't go on without it.
 fn script(args: &[&str]) -> String {
+    script_with(args, "")
+}
+
+fn script_with(args: &[&str], memory: &str) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vps/vps");
     let out = Command::new(path)
         .args(args)
         .env("HOSTKIT_VPS_OWNER", std::process::id().to_string())
+        .env("HOSTKIT_VPS_MEMORY", memory)
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&out.stderr);

@@ -40,17 +40,7 @@ impl Stage<'_> {
             if !install && step.phase == Phase::Install || taken && step.fills_venv {
                 continue;
             }
-            let title = step.title.clone();
-            let command = self.absolute(&step.command);
-            self.phase(cx, &title, |stage| {
-                let unit = Unit {
-                    environment: &step.environment,
-                    directory: &step.directory,
-                    ..of_build(recipe, &command)
-                };
-                stage.run(cx, &unit)?;
-                Ok(((), String::new()))
-            })?;
+            self.phase(cx, &step.title, |stage| Ok(((), stage.run_step(cx, recipe, step)?)))?;
             count += 1;
             if Some(at) == last {
                 since = changed(self);
@@ -152,7 +142,7 @@ impl Stage<'_> {
         })
     }
 
-    fn absolute(&self, command: &[String]) -> Vec<String> {
+    pub(super) fn absolute(&self, command: &[String]) -> Vec<String> {
         let mut words = command.to_vec();
         if let Some(program) = words.first_mut()
             && program.contains('/')
@@ -164,7 +154,7 @@ impl Stage<'_> {
     }
 }
 
-fn of_build<'a>(recipe: &'a Recipe, command: &'a [String]) -> Unit<'a> {
+pub(super) fn of_build<'a>(recipe: &'a Recipe, command: &'a [String]) -> Unit<'a> {
     Unit {
         title: "build",
         command,

@@ -4,6 +4,7 @@ mod build;
 pub mod git;
 pub mod limits;
 pub mod list;
+mod modules;
 pub mod needs;
 mod only;
 pub mod preview;

@@ -21,6 +21,17 @@ pub fn python() -> String {
     real.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
+/// What tells one node from another: packages may be compiled for one alone.
+pub fn node() -> String {
+    let paths = ["/usr/bin/node", "/usr/local/bin/node", "/usr/bin/npm", "/usr/local/bin/npm"];
+    let told = |path: &&str| {
+        let meta = std::fs::metadata(path).ok()?;
+        let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{path} {} {}", meta.len(), changed.as_nanos()))
+    };
+    paths.iter().filter_map(told).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether python3 has a pip that installs into any environment: `--python` came with its 22.3.
 fn has_pip() -> bool {
     let packages = std::fs::read_dir("/usr/lib/python3/dist-packages").into_iter().flatten();

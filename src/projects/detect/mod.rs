@@ -39,6 +39,7 @@ pub const HOME: &str = "^";
 /// Files whose text tells what a tree is; none of them is large.
 const TEXTS: &[&str] = &[
     ".env.example",
+    ".npmrc",
     "Procfile",
     "app/main.py",
     "composer.json",
@@ -47,6 +48,7 @@ const TEXTS: &[&str] = &[
     "next.config.js",
     "next.config.mjs",
     "next.config.ts",
+    "package-lock.json",
     "package.json",
     "pyproject.toml",
     "requirements.txt",
@@ -118,6 +120,9 @@ pub struct BuildStep {
     pub phase: Phase,
     /// Whether it fills the release's `venv`, and nothing else.
     pub fills_venv: bool,
+    /// A digest of all that decides what it puts into `node_modules`, where nothing else does and
+    /// those are dropped after the build.
+    pub modules: Option<String>,
     /// Programs that the server has to have.
     pub needs: Vec<&'static str>,
 }
@@ -147,6 +152,7 @@ impl BuildStep {
             directory: String::new(),
             phase,
             fills_venv: false,
+            modules: None,
             needs: Vec::new(),
         }
     }

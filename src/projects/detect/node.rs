@@ -1,6 +1,8 @@
 //! Node and Next.js: dependencies by the lock file that is there, a build, and a start.
 
-use super::{Asked, BuildStep, Found, Phase, Start, Tree, migrations, package::Package, procfile};
+use super::{
+    Asked, BuildStep, Found, Phase, Start, Tree, migrations, package::Package, pins, procfile,
+};
 use crate::{names::Runtime, projects::manifest};
 
 /// What starts where `package.json` names nothing.
@@ -204,6 +206,21 @@ pub(super) fn build(this: &Asked<'_>, package: &Package, found: &mut Found) {
         let manager = Manager::of(this.tree, package);
         found.steps.push(manager.step(this, Phase::Build, "build", &["run", "build"]));
     }
+}
+
+/// What makes files that need no packages any more: those are gone after the build.
+pub(super) fn build_only(this: &Asked<'_>, package: &Package, found: &mut Found) {
+    let before = found.steps.len();
+    install(this, package, found);
+    build(this, package, found);
+    let added = &mut found.steps[before..];
+    if added.is_empty() {
+        return;
+    }
+    if let Some(step) = added.iter_mut().find(|step| step.phase == Phase::Install) {
+        step.modules = pins::of_npm(this.tree, package, step);
+    }
+    found.steps.push(BuildStep::new(Phase::Build, "tidy", &["/bin/rm", "-rf", "node_modules"]));
 }
 
 /// Drops what only developers need, unless some of it runs later.

@@ -1,6 +1,6 @@
 //! Trees of several parts: a backend in one directory, a frontend that is built in another.
 
-use super::{Asked, BuildStep, Found, HOME, Phase, TEXTS, Tree, node, package::Package};
+use super::{Asked, Found, HOME, TEXTS, Tree, node, package::Package};
 use crate::{
     error::Result,
     names::Runtime,
@@ -167,9 +167,7 @@ pub(super) fn frontend(
         }
         let there = Asked { tree: &part, base: &dir, ..*this };
         let mut built = Found::default();
-        node::install(&there, &package, &mut built);
-        node::build(&there, &package, &mut built);
-        built.steps.push(BuildStep::new(Phase::Build, "tidy", &["/bin/rm", "-rf", "node_modules"]));
+        node::build_only(&there, &package, &mut built);
         for step in &mut built.steps {
             step.title = format!("{dir}: {}", step.title);
             dir.clone_into(&mut step.directory);

@@ -57,9 +57,7 @@ pub(super) fn find(this: &Asked<'_>, package: &Package) -> Result<Found> {
         composer(this, &mut found)?;
     }
     if package.script("build").is_some() {
-        node::install(this, package, &mut found);
-        node::build(this, package, &mut found);
-        found.steps.push(BuildStep::new(Phase::Build, "tidy", &["/bin/rm", "-rf", "node_modules"]));
+        node::build_only(this, package, &mut found);
     }
     Ok(found)
 }

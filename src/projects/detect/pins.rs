@@ -2,8 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{BuildStep, Tree};
+use super::{BuildStep, Tree, package::Package};
 use crate::projects::manifest::{self, Build};
+
+/// Scripts of a tree's own that an installation runs: they may do anything.
+const AT_INSTALLATION: &[&str] =
+    &["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
 
 /// A digest of all that an installation by pip depends on, if each requirement names its version:
 /// where it is the same, what was installed before would be installed again.
@@ -40,6 +44,34 @@ pub(super) fn digest(
     for word in steps.iter().flat_map(|step| &step.command) {
         sum.update(word.as_bytes());
         sum.update(b"\0");
+    }
+    Some(data_encoding::HEXLOWER.encode(&sum.finalize()))
+}
+
+/// A digest of all that `npm ci` depends on, if the lock file and what stands beside it decide alone:
+/// no script of the tree's own, and no package that is a directory of it.
+pub(super) fn of_npm(tree: &Tree, package: &Package, step: &BuildStep) -> Option<String> {
+    let is_ci = step.command.iter().any(|word| word == "ci") && step.needs.contains(&"npm");
+    let has_scripts = AT_INSTALLATION.iter().any(|name| package.script(name).is_some());
+    let lock = tree.text("package-lock.json");
+    let parsed: serde_json::Value = serde_json::from_str(lock).ok()?;
+    let packages = parsed.get("packages")?.as_object()?;
+    let is_fetched = |one: &serde_json::Value| {
+        let from = one.get("resolved").map(|from| from.as_str().unwrap_or_default());
+        one.get("link").is_none() && from.is_none_or(|from| from.starts_with("http"))
+    };
+    let others = packages.iter().filter(|(at, _)| !at.is_empty());
+    let all_are = others.clone().all(|(at, one)| at.contains("node_modules/") && is_fetched(one));
+    if !is_ci || has_scripts || !all_are || tree.has("npm-shrinkwrap.json") {
+        return None;
+    }
+    let mut sum = Sha256::new();
+    let environment = step.environment.iter().flat_map(|(key, value)| [key, value]);
+    let texts = ["package.json", ".npmrc"].map(|name| tree.text(name));
+    let words = step.command.iter().chain(environment).map(String::as_str);
+    for part in words.chain(texts).chain([lock]) {
+        sum.update(part.len().to_le_bytes());
+        sum.update(part.as_bytes());
     }
     Some(data_encoding::HEXLOWER.encode(&sum.finalize()))
 }

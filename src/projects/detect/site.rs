@@ -1,6 +1,6 @@
 //! Static sites: files as they are, or made by a build.
 
-use super::{Asked, BuildStep, Found, Phase, node, package::Package};
+use super::{Asked, Found, node, package::Package};
 
 /// Where builds put a site, the likeliest first.
 const CANDIDATES: &[&str] = &["dist", "build", "out"];
@@ -13,12 +13,7 @@ pub(super) fn find(this: &Asked<'_>, package: &Package) -> Found {
     }
     let is_built = package.script("build").is_some() || manifest.build.steps.is_some();
     if is_built {
-        node::install(this, package, &mut found);
-        node::build(this, package, &mut found);
-        if !found.steps.is_empty() {
-            let tidy = ["/bin/rm", "-rf", "node_modules"];
-            found.steps.push(BuildStep::new(Phase::Build, "tidy", &tidy));
-        }
+        node::build_only(this, package, &mut found);
     }
     // Routes say by themselves what is served.
     if found.public.is_some() || !manifest.routes.is_empty() {

@@ -363,6 +363,49 @@ fn node_installs_by_the_lock_file() {
 }
 
 #[test]
+fn packages_of_a_build_are_kept_where_the_lock_file_decides_alone() {
+    let package = r#"package.json={"scripts":{"build":"vite build"}}"#;
+    let lock = |more: &str| {
+        let a = r#""node_modules/a":{"resolved":"https://forge.example/a.tgz"}"#;
+        format!(r#"package-lock.json={{"packages":{{"":{{}},{a}{more}}}}}"#)
+    };
+    let digest = |entries: &[&str]| {
+        let entries = [entries, &["index.html"]].concat();
+        let recipe = with(&entries, "[project]\nruntime = \"static\"", None, None, ALL_TOOLS);
+        let steps = recipe.unwrap().steps;
+        assert_eq!(steps.last().unwrap().title, "tidy");
+        steps[0].modules.clone()
+    };
+    let usual = digest(&[package, &lock("")]);
+    assert!(usual.is_some());
+    assert_eq!(usual, digest(&[package, &lock(""), "src/new.js"]));
+    for other in [
+        &[package, &lock(r#","node_modules/b":{}"#)][..],
+        &[package, &lock(""), ".npmrc=ignore-scripts=true"],
+        &[&package.replace("vite", "tsc"), &lock("")],
+    ] {
+        let other = digest(other);
+        assert!(other.is_some() && other != usual, "{other:?}");
+    }
+    for undecided in [
+        &[package][..],
+        &[package, "package-lock.json={}"],
+        &[package, &lock(r#","node_modules/b":{"resolved":"lib","link":true}"#)],
+        &[package, &lock(r#","lib":{}"#)],
+        &[package, &lock(r#","node_modules/b":{"resolved":"file:b.tgz"}"#)],
+        &[package, &lock(""), "npm-shrinkwrap.json={}"],
+        &[
+            &package.replace("{\"scr", "{\"packageManager\":\"yarn@4.1.0\",\"scr"),
+            &lock(""),
+            "yarn.lock",
+        ],
+        &[&package.replace("{\"build", "{\"prepare\":\"x\",\"build"), &lock("")],
+    ] {
+        assert_eq!(digest(undecided), None, "{undecided:?}");
+    }
+}
+
+#[test]
 fn node_starts_without_a_shell_where_it_can() {
     for (package, entries, start) in [
         (
