@@ -1,20 +1,27 @@
 //! What must never be printed, logged, journaled or serialised.
 
+mod format;
 mod kind;
+mod seal;
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
+pub use format::Format;
 pub use kind::{Generated, Kind};
+pub use seal::{Keyring, MasterKey, Place, Sealed};
 
 use crate::error::{Error, Result};
 
-/// A password or a file that holds one. Prints as `***`; the journal can't hold it.
+/// A password or a file that holds one. Prints as `***`; the journal can't hold it, and memory
+/// that held it is overwritten.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
+        Self(Zeroizing::new(value.into()))
     }
 
     /// 256 bits from the kernel, as 64 hexadecimal digits: safe in a URL, a file and a shell.

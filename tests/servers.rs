@@ -40,5 +40,6 @@ mod syscalls;
 mod trouble;
 mod units;
 mod validate;
+mod vault;
 mod verbs;
 mod vps;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Context;
+use super::{Context, secrets::values};
 use crate::{
     config::Config,
     error::{Error, Result},
@@ -50,6 +50,7 @@ pub fn of_project(host: &Host, project: &Project) -> Result<Facts> {
         log_group: users::find_group("adm")?.map_or(0, |(gid, _)| gid),
         redis_version,
         env: host.read_text(&project.name.env_file())?,
+        secrets: None,
         release,
         app,
     })
@@ -74,7 +75,8 @@ fn is_release(to: &Path) -> bool {
 
 /// The plan of a project as it is recorded.
 pub fn plan_of(cx: &Context, project: &Project, ground: Ground) -> Result<Plan> {
-    let facts = of_project(&cx.host, project)?;
+    let mut facts = of_project(&cx.host, project)?;
+    facts.secrets = values::of_plan(cx, &project.name);
     let passwords = projects::passwords(facts.env.as_deref())?;
     plan_with(cx, project, &facts, &passwords, ground)
 }

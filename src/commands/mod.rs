@@ -34,6 +34,7 @@ pub mod provision;
 pub mod push;
 pub mod recover;
 pub mod repair;
+pub mod secrets;
 pub mod show;
 pub mod ssh;
 pub mod state;
@@ -141,6 +142,8 @@ pub enum Command {
     Resume(deploy::list::ResumeArgs),
     Rollback(deploy::rollback::Args),
     #[command(subcommand)]
+    Secrets(secrets::Command),
+    #[command(subcommand)]
     Service(process::service::Command),
     #[command(subcommand)]
     Ssh(ssh::Command),
@@ -189,6 +192,7 @@ impl Command {
             Self::Repair(args) => ("repair", args.name.as_deref()),
             Self::Resume(args) => ("resume", Some(&args.name)),
             Self::Rollback(args) => ("rollback", Some(&args.name)),
+            Self::Secrets(command) => command.subject(),
             Self::Service(command) => command.subject(),
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
@@ -390,6 +394,10 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Repair(args) => repair::run(args, cx)?,
         Command::Resume(args) => deploy::list::resume(args, cx)?,
         Command::Rollback(args) => deploy::rollback::run(args, cx)?,
+        Command::Secrets(command) => {
+            let holds = command.run(cx)?;
+            return Ok(ExitCode::from(if holds { 0 } else { Kind::Usage.exit_code() }));
+        }
         Command::Service(command) => command.run(cx)?,
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,

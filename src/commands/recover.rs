@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, checkpoint::take, deploy::stage::DEPLOYS, facts, state};
+use super::{Context, checkpoint::take, deploy::stage::DEPLOYS, facts, secrets::keys, state};
 use crate::{
     error::{Error, Kind, Result},
     journal::KEPT,
@@ -96,6 +96,15 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
         let verb = "checkpoint restore".to_owned();
         operations.push(Ended { project: Some(name.to_string()), verb, outcome });
     }
+    if keys::is_rotating(cx) {
+        let ended = if args.dry_run { Ok("interrupted") } else { finish_rotation(cx) };
+        let outcome = ended.unwrap_or_else(|error| {
+            cx.ui.note(format!("the server: {error}"));
+            failed = Some(error);
+            "failed"
+        });
+        operations.push(Ended { project: None, verb: "secrets rotate-key".into(), outcome });
+    }
     let mut text = String::new();
     for Ended { project, verb, outcome } in &operations {
         let of = project.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -110,6 +119,18 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
     }
     cx.ui.result("recover", None, &Recovered { operations }, &text);
     Ok(())
+}
+
+fn finish_rotation(cx: &mut Context) -> Result<&'static str> {
+    let _held = match cx.take_host("recover") {
+        Err(error) if error.kind == Kind::Locked => return Ok("running"),
+        taken => taken?,
+    };
+    if keys::is_rotating(cx) {
+        keys::rotate(cx)?;
+        cx.record(None, "secrets rotate-key", Ok(()))?;
+    }
+    Ok("finished")
 }
 
 /// For `doctor --fix`: ends all that was interrupted.

@@ -56,6 +56,8 @@ pub fn exec_unit(exec: &ExecUnit<'_>, config: &Config, templates: &Templates) ->
         directory: String,
         path: String,
         environment: Vec<String>,
+        credentials: &'a [String],
+        credentials_dir: String,
         request: &'a str,
         limit: String,
         terminal: Option<&'a str>,
@@ -90,6 +92,8 @@ pub fn exec_unit(exec: &ExecUnit<'_>, config: &Config, templates: &Templates) ->
                 "/home/{name}/app/venv/bin:/home/{name}/app/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
             ),
             environment: unit::environment(runtime, spec),
+            credentials: spec.map_or(&[], |spec| &spec.secret_files),
+            credentials_dir: super::credentials_dir(name).display().to_string(),
             request,
             limit: limit.map_or("infinity".into(), |seconds| seconds.to_string()),
             terminal,

@@ -14,13 +14,14 @@ mod processes;
 mod redis_rules;
 mod rights;
 mod routes;
+mod secrets;
 mod site;
 mod spec;
 mod switch;
 mod unit;
 mod words;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 pub use access::{USER_COMMANDS, parse_request};
 pub use aliases::{check_aliases, drop_aliases, names_unit, unit_of};
@@ -42,6 +43,7 @@ pub use manifest::{
 pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
+pub use secrets::{Credentials, build_secrets_dir, credentials_dir};
 pub use spec::{FoundUnit, read_unit};
 pub use switch::{
     From, env_and_release_plan, env_plan, gate, release_file, restore_plan, switch_plan, unit_names,
@@ -75,6 +77,8 @@ pub struct Facts {
     pub redis_version: Version,
     /// The project's `.env` as it stands.
     pub env: Option<String>,
+    /// Secrets that processes were given; `None` where nobody can open them.
+    pub secrets: Option<BTreeMap<String, Secret>>,
     /// The release that `app` points to, if it is complete.
     pub release: Option<ReleaseId>,
     /// Whether `app` points to some release, complete or not.
@@ -90,6 +94,7 @@ impl Facts {
             log_group: 0,
             redis_version: Version { major: 7, minor: 0 },
             env: None,
+            secrets: None,
             release: None,
             app: None,
         }
@@ -204,6 +209,7 @@ impl Maker<'_> {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
         let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
+        let text = self.secrets(plan, text)?;
         self.release_file(plan, &text)?;
         plan.step(
             Lane::Files,
@@ -468,15 +474,7 @@ mod tests {
     }
 
     pub(super) fn facts() -> Facts {
-        Facts {
-            has_ipv6: true,
-            web: Owner::new(33, 33),
-            log_group: 4,
-            redis_version: Version { major: 7, minor: 0 },
-            env: None,
-            release: None,
-            app: None,
-        }
+        Facts { has_ipv6: true, web: Owner::new(33, 33), log_group: 4, ..Facts::unknown() }
     }
 
     #[test]

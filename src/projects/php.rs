@@ -115,6 +115,7 @@ mod tests {
             url_scheme: None,
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
+            secret_files: Vec::new(),
         };
         let live = Live { id: "20261121-093012".parse().unwrap(), spec };
         Project { live: Some(live), ..shop() }

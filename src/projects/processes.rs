@@ -163,6 +163,7 @@ pub(super) mod tests {
             url_scheme: None,
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
+            secret_files: Vec::new(),
         }
     }
 

@@ -3,9 +3,9 @@
 mod detour;
 
 use super::{
-    Facts, Maker, Passwords, aliases, pool_file, process_unit,
+    Credentials, Facts, Maker, Passwords, aliases, pool_file, process_unit,
     processes::{whole, whole_live, whole_project},
-    routes, site, standby_env, unit,
+    routes, secrets, site, standby_env, unit,
 };
 use crate::{
     config::Config,
@@ -29,6 +29,8 @@ pub struct From<'a> {
     pub is_up: bool,
     /// Text of the `.env` that it starts with, where that changes too.
     pub env: Option<&'a str>,
+    /// Secrets that are files, where those change.
+    pub credentials: Option<&'a Credentials>,
     /// What the database is put back to, before the release comes that belongs to it.
     pub restored: Option<Restored>,
     /// When the plan is made, in microseconds: what started later is no longer the old.
@@ -58,6 +60,7 @@ pub fn switch_plan(
     let moves: Vec<Trigger> =
         std::iter::once(Trigger::Switch(Box::new(switch.clone()))).chain(goes).collect();
     let mut plan = restore_plan(project, from.restored, from.env);
+    secrets::add(&mut plan, &project.name, from.credentials);
     if let (Some((unit, environment, port)), Some(gate), Some(old)) =
         (&switch.standby, &switch.new.gate, from.old)
     {
@@ -104,6 +107,7 @@ pub fn switch_plan(
         // The link stays, and the processes start anew all the same.
         plan.notifying(Lane::Files, Again { unit: project.name.unit() }, moves);
     }
+    secrets::add_gone(&mut plan, &project.name, from.credentials);
     maker.site(&mut plan, lane)?;
     Ok(plan)
 }
@@ -355,6 +359,7 @@ mod tests {
             url_scheme: None,
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
+            secret_files: Vec::new(),
         }
     }
 }

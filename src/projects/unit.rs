@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{aliases, words::split_command};
+use super::{
+    aliases,
+    secrets::{build_secrets_dir, credentials_dir},
+    words::split_command,
+};
 use crate::{
     config::{Config, Size},
     error::Result,
@@ -37,6 +41,9 @@ struct Unit<'a> {
     pool: Option<String>,
     directory: String,
     environment: Vec<String>,
+    /// Names of secrets that are files, and where those lie.
+    credentials: &'a [String],
+    credentials_dir: String,
     standby_env: String,
     start: String,
     stop_seconds: u64,
@@ -102,6 +109,8 @@ pub(super) fn render(
             pool: pool(name, role, runtime),
             directory,
             environment: environment(runtime, spec),
+            credentials: spec.map_or(&[], |spec| &spec.secret_files),
+            credentials_dir: credentials_dir(name).display().to_string(),
             standby_env: standby_env(name),
             start,
             stop_seconds: spec.map_or(30, |spec| spec.switch.drain.clamp(1, 3600)),
@@ -231,6 +240,8 @@ pub struct BuildUnit<'a> {
     pub environment: &'a [(String, String)],
     /// Those that win over `.env`.
     pub overrides: &'a BTreeMap<String, String>,
+    /// Names of secrets that are files, where the deploy has put its secrets.
+    pub credentials: Option<&'a [String]>,
     /// Below the release.
     pub directory: &'a str,
     /// Where the tree is until it is complete; afterwards it is where it will stay.
@@ -249,6 +260,8 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
         title: &'a str,
         directory: String,
         environment: Vec<String>,
+        secrets: Option<String>,
+        credentials: &'a [String],
         start: String,
         staging: Option<&'a str>,
         input: Option<&'a str>,
@@ -268,6 +281,10 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
             title: build.title,
             directory: build_directory(build),
             environment: build.environment.iter().map(|(k, v)| assignment(k, v)).collect(),
+            secrets: build
+                .credentials
+                .map(|_| build_secrets_dir(&build.project.name).display().to_string()),
+            credentials: build.credentials.unwrap_or_default(),
             start: exec_start(&with_overrides(build)),
             staging: build.staging.as_deref(),
             input: build.input.as_deref(),

@@ -8,6 +8,7 @@ mod operations;
 mod processes;
 mod projects;
 mod releases;
+mod secrets;
 
 use std::{path::Path, time::Duration};
 
@@ -21,6 +22,7 @@ pub use git::GitSource;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
 pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
+pub use secrets::{Arrived, Audited, Definition, NewValue, SecretRow, Use};
 
 use crate::error::{Error, Result};
 
@@ -36,6 +38,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/005-git-sources.sql")),
     M::up(include_str!("migrations/006-processes.sql")),
     M::up(include_str!("migrations/007-app-grants.sql")),
+    M::up(include_str!("migrations/008-secrets.sql")),
 ];
 
 pub struct Registry {

@@ -7,8 +7,8 @@ use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{
-    Allotment, Live, Project, Registry, Wanted, allotments, events, lost, processes, projects,
-    releases,
+    Allotment, Arrived, Live, Project, Registry, Wanted, allotments, events, lost, processes,
+    projects, releases, secrets,
 };
 use crate::{error::Result, names::ProjectName};
 
@@ -72,6 +72,8 @@ pub enum Change {
         phases: BTreeMap<String, u64>,
     },
     Remove(ProjectName),
+    /// Processes of the project have these secrets now.
+    Secrets(Arrived),
 }
 
 /// A step as the journal keeps it: its number, and two texts that only the journal reads.
@@ -158,6 +160,7 @@ impl Registry {
                         releases::go_live(&tx, project, live, *deploy, phases)?;
                     }
                     Change::Remove(name) => projects::delete(&tx, name)?,
+                    Change::Secrets(arrived) => secrets::go_live(&tx, arrived)?,
                 }
             }
             if outcome == Outcome::Undone {

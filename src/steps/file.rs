@@ -8,6 +8,7 @@ use super::{Before, Check, Kept, Step, meta_differs};
 use crate::{
     envfile::EnvFile,
     error::{Error, Result},
+    secret::Secret,
     sys::{FileKind, Host, Owner, sudo},
 };
 
@@ -28,6 +29,8 @@ pub enum Text {
     Exactly(String),
     /// This where there is no file yet; what the owner makes of it is the owner's.
     Initially(String),
+    /// Exactly this, and nothing of it is ever shown.
+    Opaque(Secret),
     /// Exactly this, and no value of it is ever shown.
     Secret(String),
     #[default]
@@ -52,6 +55,7 @@ impl File {
     fn wanted(&self) -> Result<&str> {
         match &self.text {
             Text::Exactly(text) | Text::Initially(text) | Text::Secret(text) => Ok(text),
+            Text::Opaque(secret) => Ok(secret.expose()),
             Text::Unknown => {
                 Err(Error::failed(format!("the journal does not hold `{}`", self.path.display())))
             }
@@ -60,6 +64,8 @@ impl File {
 
     fn shown(&self, text: &str) -> String {
         match self.text {
+            Text::Opaque(_) if text.is_empty() => String::new(),
+            Text::Opaque(_) => "(secret)\n".to_owned(),
             Text::Secret(_) => {
                 EnvFile::parse(text).map_or_else(|_| "(secret)\n".to_owned(), |file| file.masked())
             }
@@ -175,6 +181,9 @@ mod tests {
         let step = file(Text::Secret("TOKEN=hunter2\n".into()));
         let (_, new) = step.diff(&host).unwrap().unwrap();
         assert_eq!(new, "TOKEN=***\n");
+        // One that looks like a variable is none.
+        let opaque = file(Text::Opaque(Secret::new("half=hunter2")));
+        assert_eq!(opaque.diff(&host).unwrap().unwrap(), (String::new(), "(secret)\n".into()));
         let journaled = serde_json::to_string(&super::super::AnyStep::from(step)).unwrap();
         assert!(!journaled.contains("hunter2"), "{journaled}");
     }

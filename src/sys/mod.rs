@@ -11,6 +11,7 @@ pub mod http;
 pub mod https;
 pub mod inherit;
 pub mod journald;
+mod keyfile;
 pub mod links;
 pub mod lock;
 pub mod net;

@@ -8,10 +8,15 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags},
     pty::OpenptFlags,
-    termios::{self, OptionalActions, Termios, Winsize},
+    termios::{self, LocalModes, OptionalActions, Termios, Winsize},
 };
+use zeroize::Zeroizing;
 
-use crate::error::{Context, Result};
+use super::signals::{self, Changing};
+use crate::{
+    error::{Context, Result},
+    secret::Secret,
+};
 
 /// Whether the caller sits at a terminal, with its input and its output.
 pub fn is_here() -> bool {
@@ -35,6 +40,56 @@ impl Drop for Raw {
     fn drop(&mut self) {
         let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.0);
     }
+}
+
+/// What is typed is not shown, until this is dropped.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin() -> Result<Self> {
+        let failed = || "could not hide what is typed".to_owned();
+        let before = termios::tcgetattr(rustix::stdio::stdin()).context(failed)?;
+        let mut hidden = before.clone();
+        // Also Ctrl-C comes as a key: whoever ends us by a signal would leave it hidden for good.
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &hidden)
+            .context(failed)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+/// A line that nobody sees; `None` if it was given up.
+pub fn hidden_line(longest: usize) -> Result<Option<Secret>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACE: u8 = 8;
+    const DELETE: u8 = 127;
+    let _changing = Changing::begin();
+    let _hidden = Hidden::begin()?;
+    let mut line = Zeroizing::new(Vec::with_capacity(longest));
+    let mut byte = [0];
+    loop {
+        let n = rustix::io::read(rustix::stdio::stdin(), &mut byte)
+            .context(|| "could not read what is typed".to_owned())?;
+        match byte[0] {
+            _ if n == 0 => return Ok(None),
+            INTERRUPT => return Ok(None),
+            b'\n' | b'\r' | END => break,
+            DELETE | BACKSPACE => drop(line.pop()),
+            more if line.len() < longest => line.push(more),
+            _ => {}
+        }
+        if signals::check().is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(std::str::from_utf8(&line).ok().map(Secret::new))
 }
 
 /// A terminal of our own: one end for us, the other for a program.

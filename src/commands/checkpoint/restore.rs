@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{find, take};
 use crate::{
-    commands::{Context, confirm},
+    commands::{Context, confirm, secrets},
     envfile::EnvFile,
     error::{Error, Result},
     names::{CheckpointId, ProjectName},
@@ -71,6 +71,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     })?;
     take::settle(cx, &project)?;
     let env = with_env.then(|| env_of(cx, &name, &id)).transpose()?;
+    let env = env.map(|env| secrets::as_today(cx, &name, &env)).transpose()?;
     let before = take::announce(cx, &project)?;
     let restored = if with_database {
         match step(cx, &project, &checkpoint, &before.id) {

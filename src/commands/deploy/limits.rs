@@ -1,5 +1,6 @@
 //! `hostkit ratelimit` and `hostkit autopause`: limits of deploys that one project has of its own.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -98,7 +99,7 @@ pub fn ratelimit(args: &RatelimitArgs, cx: &mut Context) -> Result<()> {
     let asked = asked(args.per_hour, args.reset, args.off);
     let own = set(cx, &name, "ratelimit", asked, |limits, value| limits.per_hour = value)?;
     let (limit, _) = of(cx, &name)?;
-    let recent = super::recent(cx, &name, limit.max(1000))?;
+    let recent = recent(cx, &name, limit.max(1000))?;
     let told = match limit {
         0 => format!("{name} may be deployed as often as anybody likes"),
         n => format!("{name} may be deployed {n} times an hour, and was {recent} times"),
@@ -163,4 +164,12 @@ pub fn may_override(cx: &Context) -> Result<()> {
     Err(Error::new(Kind::Forbidden, "forbidden", "the limit of deploys is not yours to override")
         .caused_by("it holds for whoever deploys by the project's own keys")
         .hint("ask an operator: `hostkit ratelimit NAME --per-hour COUNT`"))
+}
+
+/// How often a project was deployed within the last hour, counted up to a limit.
+pub(super) fn recent(cx: &mut Context, name: &ProjectName, limit: u32) -> Result<usize> {
+    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    // Rollbacks and restarts stand among them, and count for nothing.
+    let newest = cx.registry()?.deploys(name, limit.saturating_mul(4).max(100))?;
+    Ok(newest.iter().filter(|d| d.verb == "deploy" && d.started_at > hour_ago).count())
 }

@@ -18,11 +18,16 @@ pub mod unpack;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use self::{source::Source, stage::Stage};
-use super::{Context, checkpoint::take, env, facts};
+use super::{
+    Context,
+    checkpoint::take,
+    env, facts,
+    secrets::{self, deliver},
+};
 use crate::{
     caller::Caller,
     config::Wait,
@@ -88,6 +93,10 @@ pub struct Args {
     /// Leave out migrations that were found
     #[arg(long)]
     no_migrate: bool,
+
+    /// Refuse to deploy unless all secrets are set and well-formed
+    #[arg(long)]
+    with_secrets: bool,
 
     /// Take no checkpoint of the database first
     #[arg(long)]
@@ -183,9 +192,12 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let mut stage = Stage::new(&begun.project, begun.id.clone());
     let made = make(args, cx, &begun, &source, &mut stage);
     let phases = stage.phases.clone();
+    let made = made.and_then(|made| deliver::sweep(cx, &name).map(|()| made));
     let result = made.and_then(|made| {
         let live = Live { id: begun.id.clone(), spec: made.recipe.spec.clone() };
         let watch = watch_for(args, &made.recipe);
+        let secrets = stage.secrets.take().unwrap_or_default();
+        let secrets = deliver::arranged(cx, &begun.project, &live, &secrets)?;
         let move_to = switch::Move {
             project: &begun.project,
             live,
@@ -193,6 +205,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             deploy: begun.deploy,
             phases,
             env: None,
+            secrets,
             restored: None,
         };
         switch::carry_out(cx, move_to, watch).map(|phases| (made, phases))
@@ -227,7 +240,7 @@ fn check(args: &Args, cx: &mut Context, project: &Project) -> Result<()> {
             .hint(format!("let them go on: `hostkit resume {name}`")));
     }
     let (limit, _) = limits::of(cx, name)?;
-    let count = recent(cx, name, limit)?;
+    let count = limits::recent(cx, name, limit)?;
     if !args.override_ratelimit && limit > 0 && count >= limit as usize {
         return Err(Error::conflict(
             "rate_limited",
@@ -236,16 +249,9 @@ fn check(args: &Args, cx: &mut Context, project: &Project) -> Result<()> {
         .caused_by(format!("{limit} an hour are the most (`hostkit ratelimit {name}`)"))
         .hint("wait, or let an operator insist: `--override-ratelimit`"));
     }
+    secrets::check_deploy(cx, name, args.with_secrets)?;
     facts::check_room(cx)?;
     facts::check_nginx(&cx.host)
-}
-
-/// How often a project was deployed within the last hour, counted up to a limit.
-fn recent(cx: &mut Context, name: &ProjectName, limit: u32) -> Result<usize> {
-    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
-    // Rollbacks and restarts stand among them, and count for nothing.
-    let newest = cx.registry()?.deploys(name, limit.saturating_mul(4).max(100))?;
-    Ok(newest.iter().filter(|d| d.verb == "deploy" && d.started_at > hour_ago).count())
 }
 
 fn begin(args: &Args, cx: &mut Context, project: Project, source: &Source) -> Result<Begun> {
@@ -305,6 +311,8 @@ fn make(
     tell_recipe(cx, &recipe);
     needs::check(cx, &begun.project, &recipe)?;
     needs::generate(cx, stage, &recipe)?;
+    stage.secret_files.clone_from(&recipe.spec.secret_files);
+    stage.secrets = deliver::for_build(cx, &begun.project, &recipe.spec.secret_files, &begun.id)?;
     if args.no_build {
         recipe.steps.retain(|step| step.phase == crate::projects::Phase::Install);
     }

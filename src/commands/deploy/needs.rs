@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use crate::{
-    commands::{Context, env},
+    commands::{Context, env, secrets::deliver},
     envfile::EnvFile,
     error::{Error, Result},
     projects::{ManagedEnv, Recipe},
@@ -19,8 +19,11 @@ pub struct Made {
 }
 
 /// All that stops a deploy before it has changed anything.
-pub fn check(cx: &Context, project: &Project, recipe: &Recipe) -> Result<()> {
+pub fn check(cx: &mut Context, project: &Project, recipe: &Recipe) -> Result<()> {
     check_services(project, recipe)?;
+    let rows = cx.registry()?.secrets(&project.name)?;
+    let has = |key: &str| rows.iter().any(|row| row.name == key && row.version.is_some());
+    deliver::check_files(&project.name, &recipe.spec.secret_files, has)?;
     let env = file_of(cx, project)?;
     let missing: Vec<(&String, &String)> =
         recipe.required.iter().filter(|(key, _)| !is_set(&env, key)).collect();
@@ -33,7 +36,9 @@ pub fn check(cx: &Context, project: &Project, recipe: &Recipe) -> Result<()> {
         .iter()
         .map(|(key, why)| if why.is_empty() { (*key).clone() } else { format!("{key}: {why}") })
         .collect();
-    let set = |(key, _): &(&String, &String)| format!("hostkit env set {} {key}", project.name);
+    let verb = |key: &str| if rows.iter().any(|row| row.name == key) { "secrets" } else { "env" };
+    let set =
+        |(key, _): &(&String, &String)| format!("hostkit {} set {} {key}", verb(key), project.name);
     let commands: Vec<String> = missing.iter().map(set).collect();
     Err(Error::usage("variable_missing", message)
         .caused_by(format!("hostkit.toml requires\n{}", all.join("\n")))
@@ -65,8 +70,19 @@ pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-fn file_of(cx: &Context, project: &Project) -> Result<EnvFile> {
-    EnvFile::parse(&cx.host.read_text(&project.name.env_file())?.unwrap_or_default())
+/// `.env` with the names of secrets that it gets when requests move; whoever asks is told of no
+/// value.
+pub fn file_of(cx: &mut Context, project: &Project) -> Result<EnvFile> {
+    let name = &project.name;
+    let mut file = EnvFile::parse(&cx.host.read_text(&name.env_file())?.unwrap_or_default())?;
+    for row in cx.registry()?.secrets(name)? {
+        match row.version {
+            Some(_) => file.set(&row.name, "***")?,
+            None if row.live_version.is_some() => drop(file.unset(&row.name)),
+            None => {}
+        }
+    }
+    Ok(file)
 }
 
 /// What is set to nothing is not set.

@@ -99,8 +99,7 @@ fn tell(
     recipe: &Recipe,
 ) -> Result<()> {
     let name = &project.name;
-    let env = cx.host.read_text(&name.env_file())?.unwrap_or_default();
-    let env = crate::envfile::EnvFile::parse(&env)?;
+    let env = needs::file_of(cx, project)?;
     let line = |words: &[String]| words.join(" ");
     let preview = Preview {
         dry_run: true,

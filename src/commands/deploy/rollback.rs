@@ -10,6 +10,7 @@ use crate::{
         Context,
         checkpoint::{restore, take},
         confirm, facts,
+        secrets::deliver,
     },
     error::{Error, Result},
     names::{ProjectName, ReleaseId},
@@ -191,6 +192,20 @@ fn go(
     facts::check_room(cx)?;
     cx.ui.head(format!("{name}  {now}  →  {}", target.id));
     let data = full.map(|checkpoint| Data::of(cx, project, checkpoint)).transpose()?;
+    let live = Live { id: target.id.clone(), spec: target.spec.clone() };
+    let secrets = match &data {
+        Some(data) => deliver::former(cx, project, &live, &data.env),
+        None => deliver::kept(cx, project, &live),
+    };
+    let secrets = match (secrets, &data) {
+        (Ok(secrets), _) => secrets,
+        (Err(error), data) => {
+            if let Some(data) = data {
+                take::forget(cx, name, &data.before.id)?;
+            }
+            return Err(error);
+        }
+    };
     let actor = cx.caller.actor();
     let deploy = cx.registry()?.begin_deploy(&NewDeploy {
         project: name,
@@ -201,7 +216,6 @@ fn go(
         revision: target.revision.as_deref(),
         actor: &actor,
     })?;
-    let live = Live { id: target.id.clone(), spec: target.spec.clone() };
     let (restored, env, before) = match data {
         Some(Data { restored, env, before }) => (restored, Some(env), Some(before)),
         None => (None, None, None),
@@ -213,6 +227,7 @@ fn go(
         deploy,
         phases: BTreeMap::new(),
         env: env.as_deref(),
+        secrets,
         restored,
     };
     match switch::carry_out(cx, to, 0) {

@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{needs::Made, tools};
+use super::{
+    super::secrets::{deliver, values::Values},
+    needs::Made,
+    tools,
+};
 use crate::{
     commands::Context,
     config::Size,
@@ -37,6 +41,10 @@ pub struct Stage<'a> {
     pub phases: BTreeMap<String, u64>,
     /// Secrets that it made.
     pub generated: Vec<Made>,
+    /// Those of the project that it comes with.
+    pub secrets: Option<Values>,
+    /// Names of those that are files.
+    pub secret_files: Vec<String>,
     parts: Vec<Part>,
     steps: usize,
 }
@@ -66,6 +74,7 @@ pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
         cx.host.reset_failed(unit)?;
         cx.host.remove_file(&units.join(unit))?;
     }
+    deliver::sweep(cx, name)?;
     let staging = staging(name);
     if cx.host.meta(&staging)?.is_none() {
         return Ok(());
@@ -90,6 +99,8 @@ impl<'a> Stage<'a> {
             id,
             phases: BTreeMap::new(),
             generated: Vec::new(),
+            secrets: None,
+            secret_files: Vec::new(),
             parts: Vec::new(),
             steps: 0,
         }
@@ -279,6 +290,7 @@ impl<'a> Stage<'a> {
                 command: what.command,
                 environment: what.environment,
                 overrides: what.overrides,
+                credentials: self.secrets.is_some().then_some(&*self.secret_files),
                 directory: what.directory,
                 staging: what.is_staged.then(|| self.dir().display().to_string()),
                 input: what.input.clone(),

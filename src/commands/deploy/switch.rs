@@ -9,12 +9,16 @@ use std::{
 
 use super::stage;
 use crate::{
-    commands::{Context, facts},
+    commands::{
+        Context, facts,
+        secrets::deliver::{self, Delivery},
+    },
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     projects::{self, From},
     registry::{Change, Live, NewDeploy, NewOperation, Project, Release, ReleaseState, Way},
     release::Spec,
+    secret::Secret,
     steps::{Restored, check_free},
     sys::signals,
 };
@@ -26,8 +30,10 @@ pub struct Move<'a> {
     pub deploy: i64,
     /// What happened before, in milliseconds.
     pub phases: BTreeMap<String, u64>,
-    /// Text of the `.env` that it starts with, where that changes too.
+    /// Text of the `.env` that it starts with, where that changes too and no secret does.
     pub env: Option<&'a str>,
+    /// What processes get of the project's secrets.
+    pub secrets: Option<Delivery>,
     /// What the database is put back to, where the release comes with its data.
     pub restored: Option<Restored>,
 }
@@ -45,6 +51,10 @@ pub fn carry_out(cx: &mut Context, mut to: Move<'_>, watch: u64) -> Result<BTree
     let start = Instant::now();
     let mut phases = to.phases.clone();
     let restored = to.restored.take();
+    let had = match &to.secrets {
+        Some(_) => deliver::as_is(cx, to.project, &to.live)?,
+        None => None,
+    };
     let to = &to;
     let error = match apply(cx, to, restored) {
         Ok(()) => {
@@ -61,7 +71,7 @@ pub fn carry_out(cx: &mut Context, mut to: Move<'_>, watch: u64) -> Result<BTree
         Err(error) => return Err(explain(error, to, &logs)),
     };
     let error = explain(error, to, &logs);
-    go_back(cx, to)?;
+    go_back(cx, to, had)?;
     Err(error)
 }
 
@@ -74,6 +84,7 @@ pub fn again(
     env: Option<&str>,
 ) -> Result<()> {
     let actor = cx.caller.actor();
+    let secrets = deliver::pending(cx, project, live, verb, env)?;
     let deploy = cx.registry()?.begin_deploy(&NewDeploy {
         project: &project.name,
         verb,
@@ -84,7 +95,8 @@ pub fn again(
         actor: &actor,
     })?;
     let phases = BTreeMap::new();
-    let to = Move { project, live: live.clone(), verb, deploy, phases, env, restored: None };
+    let live = live.clone();
+    let to = Move { project, live, verb, deploy, phases, env, secrets, restored: None };
     let switched = carry_out(cx, to, 0);
     if let Err(error) = &switched {
         cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
@@ -93,8 +105,10 @@ pub fn again(
 }
 
 fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<()> {
-    let Move { project, verb, deploy, phases, env, .. } = to;
+    let Move { project, verb, deploy, phases, secrets, .. } = to;
     let live = &with_its_names(cx, project, &to.live)?;
+    let written = secrets.as_ref().and_then(|secrets| secrets.env.as_ref());
+    let env = written.map(Secret::expose).or(to.env);
     projects::check_own(project, &live.spec)?;
     check_units(cx, project, &live.spec)?;
     let mut facts = facts::of_switch()?;
@@ -108,11 +122,18 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
     wanted.runtime = live.spec.runtime;
     wanted.live = Some(live.clone());
     let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
-    let from =
-        From { old: project.live.as_ref(), is_up: unit.is_active(), env: *env, restored, now };
+    let credentials = secrets.as_ref().map(|secrets| &secrets.credentials);
+    let from = From {
+        old: project.live.as_ref(),
+        is_up: unit.is_active(),
+        env,
+        credentials,
+        restored,
+        now,
+    };
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
-    let change = Change::Live {
+    let live_now = Change::Live {
         project: project.name.clone(),
         live: Box::new(live.clone()),
         deploy: *deploy,
@@ -121,7 +142,8 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
     cx.carry_out(&new, None, |cx, _| {
         let templates = cx.templates()?;
         let plan = projects::switch_plan(&wanted, live, from, &facts, &cx.config, &templates)?;
-        Ok((plan, vec![change]))
+        let arrived = secrets.as_ref().map(|secrets| Change::Secrets(secrets.arrived.clone()));
+        Ok((plan, std::iter::once(live_now).chain(arrived).collect()))
     })?;
     Ok(())
 }
@@ -226,7 +248,7 @@ fn answers(log: &std::path::Path, at: &mut u64) -> (u32, u32) {
 }
 
 /// To the release that answered before, the same way.
-fn go_back(cx: &mut Context, failed: &Move<'_>) -> Result<()> {
+fn go_back(cx: &mut Context, failed: &Move<'_>, secrets: Option<Delivery>) -> Result<()> {
     let name = &failed.project.name;
     cx.ui.note(format!("{} does not stay up: back to the one before", failed.live.id));
     let Some(old) = &failed.project.live else { return Ok(()) };
@@ -248,6 +270,7 @@ fn go_back(cx: &mut Context, failed: &Move<'_>) -> Result<()> {
         deploy,
         phases: BTreeMap::new(),
         env: None,
+        secrets,
         restored: None,
     };
     apply(cx, &back, None)?;

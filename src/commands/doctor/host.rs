@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 use super::{Check, Cure};
 use crate::{
-    commands::{Context, facts, init},
+    commands::{Context, facts, init, secrets::keys},
     config,
     names::Runtime,
     registry::{self, Live, Of, Registry},
@@ -19,7 +19,32 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
     checks.extend(redis_checks(cx));
     checks.extend([wall(cx), initialised(cx)]);
     checks.extend(php(cx));
+    checks.extend(sealed(cx));
     checks
+}
+
+/// Whether the key of what lies sealed is there, where anything does.
+fn sealed(cx: &mut Context) -> Option<Check> {
+    let values: u64 = cx.registry.as_mut()?.sealing_keys().ok()?.values().sum();
+    let name = "secrets";
+    if values == 0 && keys::known(cx).is_none() {
+        return None;
+    }
+    if let Err(error) = keys::ring(cx) {
+        return Some(Check::error(name, &error));
+    }
+    Some(match keys::lost(cx) {
+        Err(error) => Check::error(name, &error),
+        Ok(0) if keys::is_rotating(cx) => {
+            Check::wrong(name, "a change of keys was interrupted").fix("hostkit secrets rotate-key")
+        }
+        Ok(0) => Check::fine(name, count(usize::try_from(values).unwrap_or(usize::MAX), "value")),
+        Ok(lost) => Check::wrong(
+            name,
+            format!("no key on this server opens {lost} of {values} sealed values"),
+        )
+        .fix("put the old `/etc/hostkit/master.key` back from its copy"),
+    })
 }
 
 fn system(cx: &Context) -> Check {

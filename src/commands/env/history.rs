@@ -7,6 +7,7 @@ use crate::{
     commands::{
         Context,
         checkpoint::{find, restore::env_of},
+        secrets,
     },
     envfile::EnvFile,
     error::Result,
@@ -84,7 +85,8 @@ pub(super) fn restore(args: &RestoreArgs, cx: &mut Context) -> Result<()> {
     let id = args.id.parse::<CheckpointId>()?;
     cx.registry()?.project(&name)?;
     find(cx, &name, &id)?;
-    let then = EnvFile::parse(&env_of(cx, &name, &id)?)?;
+    let then = env_of(cx, &name, &id)?;
+    let then = EnvFile::parse(&secrets::as_today(cx, &name, &then)?)?;
     change(cx, &args.name, "env restore", &args.how, &[], |file| {
         *file = then;
         Ok(())

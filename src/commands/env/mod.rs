@@ -13,7 +13,7 @@ use super::{
     Context,
     checkpoint::take,
     deploy::{may_name_paths, switch},
-    show,
+    secrets, show,
 };
 use crate::{
     envfile::{EnvFile, check_key},
@@ -262,11 +262,12 @@ fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
 }
 
 /// The variables of a file, but for those that hostkit sets.
-fn owners_variables(cx: &Context, args: &ImportArgs) -> Result<Vec<(String, Value)>> {
+fn owners_variables(cx: &mut Context, args: &ImportArgs) -> Result<Vec<(String, Value)>> {
     let file = EnvFile::parse(&read(cx, &args.file)?)?;
+    let sealed = secrets::is_sealed(cx, &args.name.parse()?)?;
     Ok(file
         .variables()
-        .filter(|(key, _)| !ManagedEnv::KEYS.contains(key))
+        .filter(|(key, _)| !ManagedEnv::KEYS.contains(key) && !sealed.iter().any(|s| s == key))
         .map(|(key, value)| (key.to_owned(), Value::new(value)))
         .collect())
 }
@@ -283,10 +284,12 @@ fn sync(args: &SyncArgs, cx: &mut Context) -> Result<()> {
     let wanted = owners_variables(cx, &args.import)?;
     let project = cx.registry()?.project(&args.import.name.parse()?)?;
     let made = project.live.map(|live| live.spec.generated).unwrap_or_default();
+    let sealed = secrets::is_sealed(cx, &project.name)?;
     change(cx, &args.import.name, "env sync", &args.import.how, &[], |file| {
         let stays = |key: &str| {
             ManagedEnv::KEYS.contains(&key)
                 || made.contains_key(key)
+                || sealed.iter().any(|sealed| sealed == key)
                 || wanted.iter().any(|(named, _)| named == key)
         };
         let gone: Vec<String> =
@@ -327,6 +330,7 @@ fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
         };
         check_key(key)?;
         refuse_managed(key)?;
+        secrets::refuse_sealed(cx, &project.name, key)?;
         wanted.push((key, value));
     }
     change(cx, &args.name, "env set", &args.how, &made, |file| {
@@ -345,6 +349,7 @@ fn refuse_managed(key: &str) -> Result<()> {
 fn unset(args: &UnsetArgs, cx: &mut Context) -> Result<()> {
     args.keys.iter().try_for_each(|key| refuse_managed(key))?;
     let name: ProjectName = args.name.parse()?;
+    args.keys.iter().try_for_each(|key| secrets::refuse_sealed(cx, &name, key))?;
     change(cx, &args.name, "env unset", &args.how, &[], |file| {
         let absent = args.keys.iter().find(|key| !file.unset(key));
         absent.map_or(Ok(()), |key| Err(not_set(&name, key)))

@@ -4,6 +4,7 @@ use crate::{
     commands::{
         Context, create,
         provision::{Settings, no_such_service},
+        secrets::keys,
     },
     error::Result,
 };
@@ -33,20 +34,21 @@ pub struct Args {
     #[arg(long)]
     with_storage: bool,
 
-    /// Set up the store of secrets
+    /// Make the server's store of secrets, if it has none yet
     #[arg(long)]
     with_secrets: bool,
 }
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
-    let asked = [
-        (args.with_auth, "auth service"),
-        (args.with_storage, "object storage"),
-        (args.with_secrets, "store of secrets"),
-    ];
+    let asked = [(args.with_auth, "auth service"), (args.with_storage, "object storage")];
     let new = args.settings.check(&args.name, "project create", args.with_db, cx)?;
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, service)) => Err(no_such_service(service)),
+        None if args.with_secrets && !new.dry_run => {
+            cx.registry()?;
+            keys::ring_or_new(cx)?;
+            create::run(&new, cx)
+        }
         None => create::run(&new, cx),
     }
 }

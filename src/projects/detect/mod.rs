@@ -347,6 +347,7 @@ fn of_manifest(manifest: &Manifest, runtime: Runtime) -> Spec {
         url_scheme: manifest.services.url_scheme.clone(),
         variables: manifest.variables.clone(),
         aliases: manifest.aliases.clone(),
+        secret_files: manifest.secret_files.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     packages::{MOST_PACKAGES, REQUIREMENT},
     process::MOST_ALIASES,
     routes::MOST_ADDRESSES,
+    secrets::MOST_FILES,
     services::SCHEME,
 };
 use crate::{names::ALIAS, secret};
@@ -89,6 +90,7 @@ pub(super) const MANIFEST: &[Key] = &[
         Form::Named { names: ROUTE_PATH, each: &Form::Table(ROUTE, &[]), also: &[] },
         "What answers for which path; without it the web process or `public` does for all",
     ),
+    key("secrets", Form::Table(SECRETS, &[]), "How processes get their secrets"),
     key("services", Form::Table(SERVICES, &[]), "What of the server's the project needs"),
 ];
 
@@ -237,6 +239,12 @@ pub(super) const GENERATED: &[Key] = &[
     ),
     key("show", Form::Boolean, "Whether the deploy that makes it tells an operator, once"),
 ];
+
+pub(super) const SECRETS: &[Key] = &[key(
+    "files",
+    Form::List(MOST_FILES),
+    "Names of secrets that are files in $CREDENTIALS_DIRECTORY, and not in the environment",
+)];
 
 pub(super) const SERVICES: &[Key] = &[
     key(

@@ -10,6 +10,7 @@ mod reader;
 mod routes;
 mod schedule;
 mod schema;
+mod secrets;
 mod services;
 mod written;
 
@@ -72,6 +73,8 @@ pub struct Manifest {
     pub variables: BTreeMap<String, Source>,
     /// Other names of units, and the process that each is of.
     pub aliases: BTreeMap<String, String>,
+    /// Secrets that processes read from files.
+    pub secret_files: Vec<String>,
     pub services: Services,
 }
 
@@ -158,6 +161,9 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
     }
     if let Some(table) = whole.table("env")? {
         environment::read(&mut manifest, &table)?;
+    }
+    if let Some(table) = whole.table("secrets")? {
+        manifest.secret_files = secrets::read(&manifest, &table)?;
     }
     Ok(manifest)
 }

@@ -51,6 +51,9 @@ SESSION_SECRET = "SECRET_KEY"
 SECRET_KEY = "hex:32"
 ACCESS_CODE = { kind = "words:4", show = true, about = "typed into the login page" }
 
+[secrets]
+files = ["TLS_KEY", "API_TOKEN"]
+
 [services]
 postgres = { url_scheme = "postgresql+psycopg" }
 redis = true
@@ -162,6 +165,11 @@ fn what_is_wrong_with_variables_and_services_is_told() {
         ("[env.generate]\nPORT = \"hex\"\n", "hostkit sets `PORT`", ""),
         ("[env.generate]\nDATABASE_URL = \"hex\"\n", "hostkit sets `DATABASE_URL`", ""),
         ("[env.generate]\nLD_PRELOAD = \"hex\"\n", "it would change which code", ""),
+        ("[secrets]\nfiles = [\"LD_PRELOAD\"]\n", "it would change which code", ""),
+        ("[secrets]\nfiles = [\"../x\"]\n", "a key has letters, digits and _", ""),
+        ("[secrets]\nfiles = [\"PORT\"]\n", "hostkit sets `PORT`", ""),
+        ("[secrets]\nfiles = [\"A\", \"A\"]\n", "`A` is listed twice", ""),
+        ("[env]\nA = \"1\"\n[secrets]\nfiles = [\"A\"]\n", "`[env]` gives `A` a value", ""),
         ("[env.generate]\nA = { show = true }\n", "`A` has no kind", "kind = \"hex:32\""),
         (
             "[env.generate]\nA = { kind = \"hex\", abuot = \"x\" }\n",

@@ -30,6 +30,9 @@ pub fn manifest_text(recipe: &Recipe, manifest: Option<&Manifest>) -> String {
     text.push_str(&routes(&recipe.spec.routes));
     text.push_str(&services(recipe));
     text.push_str(&environment(recipe, own));
+    if !recipe.spec.secret_files.is_empty() {
+        text.push_str(&format!("\n[secrets]\nfiles = {}\n", list(&recipe.spec.secret_files)));
+    }
     text
 }
 

@@ -40,6 +40,7 @@ fn project(manifest: &str) -> Project {
         url_scheme: None,
         variables: std::collections::BTreeMap::new(),
         aliases: std::collections::BTreeMap::new(),
+        secret_files: Vec::new(),
         runtime: Runtime::Python,
         processes: manifest.processes,
         public: None,
@@ -146,7 +147,8 @@ fn routes_go_through_the_registry_as_they_are() {
 fn on_the_way(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (project(old).live.unwrap(), project(new));
     let old = Live { id: "20261120-093012".parse().unwrap(), ..old };
-    let from = From { old: Some(&old), is_up: true, env: None, restored: None, now: 1 };
+    let from =
+        From { old: Some(&old), is_up: true, env: None, credentials: None, restored: None, now: 1 };
     let live = new.live.clone().unwrap();
     let (config, templates) = (Config::default(), Templates::default());
     let plan = switch_plan(&new, &live, from, &facts(), &config, &templates).unwrap();

@@ -42,6 +42,6 @@ pub(super) fn of(
 fn text(text: &Text) -> Option<&String> {
     match text {
         Text::Exactly(text) => Some(text),
-        Text::Initially(_) | Text::Secret(_) | Text::Unknown => None,
+        Text::Initially(_) | Text::Opaque(_) | Text::Secret(_) | Text::Unknown => None,
     }
 }
