@@ -30,6 +30,8 @@ pub struct Config {
     pub deploys: Deploys,
     pub git: Git,
     pub ssh: Ssh,
+    pub backup: Backup,
+    pub storage: Storage,
     pub units: Units,
 }
 
@@ -53,12 +55,16 @@ pub struct Uids {
 #[serde(default)]
 pub struct Redis {
     pub databases: u32,
+    /// What an instance of a project's own may hold.
+    pub memory: Size,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Postgres {
     pub connections: u32,
+    /// Extensions that only a superuser can make, and that projects may get all the same.
+    pub extensions: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -117,6 +123,79 @@ pub struct Units {
     pub aliases: Vec<GrantedAlias>,
 }
 
+/// Which object storage projects get.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Storage {
+    pub backend: Backend,
+    /// Where it answers, if not here.
+    pub endpoint: String,
+    pub region: String,
+    /// Where a service elsewhere shows what is public: at `/BUCKET/KEY`.
+    pub public_url: String,
+    /// What each bucket may hold, where the storage can say so; 0 is no limit.
+    pub quota: Size,
+    /// The program of Garage.
+    pub program: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    Garage,
+    #[default]
+    None,
+    S3,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            backend: Backend::None,
+            endpoint: String::new(),
+            region: "garage".into(),
+            public_url: String::new(),
+            quota: Size(0),
+            program: String::new(),
+        }
+    }
+}
+
+/// How long backups stay, where else they go, and how often one is proven.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Backup {
+    pub days: usize,
+    pub weeks: usize,
+    /// A second place: `sftp:user@host:/path`, `s3:https://host/bucket`, a directory; "" is none.
+    pub offsite: String,
+    pub offsite_days: usize,
+    pub offsite_weeks: usize,
+    pub drill: Drill,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drill {
+    /// After each backup that the timer makes.
+    Always,
+    Never,
+    Weekly,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            days: 7,
+            weeks: 4,
+            offsite: String::new(),
+            offsite_days: 30,
+            offsite_weeks: 12,
+            drill: Drill::Weekly,
+        }
+    }
+}
+
 impl Default for Ssh {
     fn default() -> Self {
         Self { github: "https://github.com".into() }
@@ -140,6 +219,8 @@ impl Default for Config {
             git: Git::default(),
             ssh: Ssh::default(),
             units: Units::default(),
+            storage: Storage::default(),
+            backup: Backup::default(),
         }
     }
 }
@@ -158,13 +239,13 @@ impl Default for Uids {
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { databases: 16 }
+        Self { databases: 16, memory: Size(128 << 20) }
     }
 }
 
 impl Default for Postgres {
     fn default() -> Self {
-        Self { connections: 20 }
+        Self { connections: 20, extensions: Vec::new() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What must never be printed, logged, journaled or serialised.
 
 mod format;
+mod keys;
 mod kind;
 mod seal;
 
@@ -9,6 +10,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use format::Format;
+pub use keys::Keys;
 pub use kind::{Generated, Kind};
 pub use seal::{Keyring, MasterKey, Place, Sealed};
 

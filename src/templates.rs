@@ -11,9 +11,11 @@ use crate::error::{Error, Result};
 pub const OVERRIDES: &str = "/etc/hostkit/templates";
 
 const BUILTIN: &[(&str, &str)] = &[
+    ("garage.toml", include_str!("../templates/garage.toml")),
     ("logrotate/hostkit", include_str!("../templates/logrotate/hostkit")),
     ("nft/wall.nft", include_str!("../templates/nft/wall.nft")),
     ("nginx/access.conf", include_str!("../templates/nginx/access.conf")),
+    ("nginx/bucket.conf", include_str!("../templates/nginx/bucket.conf")),
     ("nginx/default.conf", include_str!("../templates/nginx/default.conf")),
     ("nginx/files.conf", include_str!("../templates/nginx/files.conf")),
     ("nginx/map.conf", include_str!("../templates/nginx/map.conf")),
@@ -30,21 +32,28 @@ const BUILTIN: &[(&str, &str)] = &[
     ("sudoers/project", include_str!("../templates/sudoers/project")),
     ("systemd/app.service", include_str!("../templates/systemd/app.service")),
     ("systemd/app.socket", include_str!("../templates/systemd/app.socket")),
+    ("systemd/backup-all.service", include_str!("../templates/systemd/backup-all.service")),
+    ("systemd/backup-all.timer", include_str!("../templates/systemd/backup-all.timer")),
+    ("systemd/backup.service", include_str!("../templates/systemd/backup.service")),
     ("systemd/build.service", include_str!("../templates/systemd/build.service")),
+    ("systemd/garage.service", include_str!("../templates/systemd/garage.service")),
     ("systemd/git.service", include_str!("../templates/systemd/git.service")),
+    ("systemd/check.service", include_str!("../templates/systemd/check.service")),
     ("systemd/exec.service", include_str!("../templates/systemd/exec.service")),
     ("systemd/nginx.conf", include_str!("../templates/systemd/nginx.conf")),
     ("systemd/project.service", include_str!("../templates/systemd/project.service")),
     ("systemd/recover.service", include_str!("../templates/systemd/recover.service")),
+    ("systemd/redis.service", include_str!("../templates/systemd/redis.service")),
     ("systemd/sandbox.conf", include_str!("../templates/systemd/sandbox.conf")),
     ("systemd/schedule.timer", include_str!("../templates/systemd/schedule.timer")),
     ("systemd/wall.service", include_str!("../templates/systemd/wall.service")),
 ];
 
 /// Parts of others: of every unit that runs what a project brought, and of sites.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "systemd/sandbox.conf",
     "nginx/access.conf",
+    "nginx/bucket.conf",
     "nginx/files.conf",
     "nginx/php.conf",
     "nginx/proxy.conf",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::vps::{BASE_DOMAIN, Vps};
+use crate::vps::{BASE_DOMAIN, Load, Vps};
 
 fn deployed(name: &str, provision: &str) -> Vps {
     deployed_on(Vps::ready(), name, provision)
@@ -41,6 +41,13 @@ fn fastapi_with_its_database_and_migrations() {
     assert!(page(&vps, "fastapi", "/notes").contains("remember"));
     vps.hostkit("rollback fastapi").succeeds();
     assert!(page(&vps, "fastapi", "/notes").contains("remember"));
+    // A pool of connections goes over to another password with nobody noticing.
+    let load = Load::looking(&vps, &format!("fastapi.{BASE_DOMAIN}"), 4, &["/notes"]);
+    for _ in 0..2 {
+        vps.hostkit("db rotate fastapi --quiet").succeeds();
+    }
+    load.end().assert_none_failed(20);
+    vps.hostkit("drift fastapi").succeeds();
 }
 
 #[test]

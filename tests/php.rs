@@ -363,3 +363,14 @@ fn nobody_speaks_through_roots_part_of_a_pool() {
     assert!(as_root.clone().count() == 2);
     assert!(as_root.clone().all(|line| line.contains("=+/usr/bin/hostkit door ")), "{unit}");
 }
+
+#[test]
+fn a_second_project_in_php_finds_what_it_shares_with_the_first() {
+    let vps = crate::vps::Vps::ready();
+    for name in ["one", "two"] {
+        vps.hostkit(&format!("provision {name} --php --no-db --no-redis --quiet")).succeeds();
+        vps.hostkit(&format!("drift {name}")).succeeds();
+    }
+    vps.hostkit("project delete one --yes --no-backup").succeeds();
+    vps.hostkit("drift two").succeeds();
+}

@@ -8,8 +8,12 @@
 
 mod aliases;
 mod app;
+mod backup;
+mod backup_elsewhere;
+mod backup_faults;
 mod chaos;
 mod checkpoint;
+mod db;
 mod delete;
 mod deploy;
 mod detours;
@@ -32,9 +36,11 @@ mod package;
 mod people;
 mod php;
 mod project;
+mod redis;
 mod registry;
 mod routes;
 mod secrets;
+mod storage;
 mod stubborn;
 mod syscalls;
 mod trouble;

@@ -66,7 +66,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let data = Capabilities {
         version: env!("CARGO_PKG_VERSION"),
         runtimes: Runtime::ALL.iter().map(|runtime| runtime.as_str()).collect(),
-        services: Services { postgres: true, redis: true, auth: false, storage: false },
+        services: Services { postgres: true, redis: true, auth: false, storage: true },
         exit_codes: EXIT_CODES.iter().copied().collect(),
         commands,
     };

@@ -246,6 +246,7 @@ impl Context {
         let Some(registry) = self.registry.as_mut() else { return };
         let needed = || -> Result<Vec<i64>> {
             let mut needed = registry.done_operations("init")?;
+            needed.extend(registry.done_operations("storage setup")?);
             needed.extend(registry.open_operations(Of::All)?.iter().map(|operation| operation.id));
             registry.forget_steps_but(&needed)?;
             Ok(needed)

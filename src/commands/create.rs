@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, facts, show};
+use super::{Context, facts, show, storage};
 use crate::{
     error::{Error, Kind, Result},
     names::{Domain, ProjectName, PublicKey, Runtime},
     plan::{Ground, differences},
     projects,
-    registry::{Allotment, Change, NewOperation, Project, Way},
+    registry::{Allotment, Change, NewOperation, Project, Storage, Way},
     sys::{Owner, net, nginx, users},
     ui::elapsed,
 };
@@ -20,12 +20,24 @@ pub struct New {
     pub verb: &'static str,
     pub name: ProjectName,
     pub runtime: Runtime,
-    pub redis: bool,
+    pub redis: Redis,
     pub postgres: bool,
+    pub storage: bool,
     pub start: Option<String>,
     pub domains: Vec<Domain>,
     pub keys: Vec<PublicKey>,
     pub dry_run: bool,
+}
+
+/// Which Redis a project gets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Redis {
+    /// An instance that is its alone
+    Dedicated,
+    /// None
+    None,
+    /// A number of the server's
+    Shared,
 }
 
 /// What a program is told of a new project.
@@ -36,8 +48,12 @@ struct Made<'a> {
     port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_db: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_redis: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<String>,
     home: String,
     unit: String,
     user: &'a str,
@@ -79,7 +95,7 @@ fn preview(new: &New, cx: &mut Context) -> Result<()> {
     check(new, cx)?;
     let config = cx.config.clone();
     let busy = net::listeners()?.into_keys().collect();
-    let wanted = facts::wanted(&cx.host, &config, new.redis, busy)?;
+    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, busy)?;
     let allotment = cx.registry()?.preview(&new.name, &wanted)?;
     let project = project(new, cx, allotment);
     let plan = facts::plan_of(cx, &project, Ground::Fresh)?;
@@ -133,7 +149,11 @@ fn check(new: &New, cx: &mut Context) -> Result<()> {
         }
     }
     facts::check_room(cx)?;
-    let dump = facts::check_services(cx, new.redis, new.postgres)?;
+    let dump = facts::check_services(cx, new.redis == Redis::Shared, new.postgres)?;
+    if new.storage {
+        storage::check(cx)?;
+        storage::check_new(cx, &new.name)?;
+    }
     check_domains(new, cx, &known, &dump)
 }
 
@@ -184,7 +204,7 @@ fn make(new: &New, cx: &mut Context, busy: BTreeSet<u16>) -> Result<Project> {
     let operation =
         NewOperation { project: Some(&new.name), verb: new.verb, actor: &actor, way: Way::Undo };
     let config = cx.config.clone();
-    let wanted = facts::wanted(&cx.host, &config, new.redis, busy)?;
+    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, busy)?;
     let mut made = None;
     let url = cx.config.base_domain.below(&new.name)?;
     cx.ui.head(format!("{}  {}  →  http://{url}", new.name, new.runtime));
@@ -206,6 +226,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         uid: allotment.uid,
         port: allotment.port,
         redis: allotment.redis,
+        own_redis: new.redis == Redis::Dedicated,
         postgres: new.postgres,
         start: new.start.clone(),
         domains: new.domains.clone(),
@@ -214,6 +235,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         own: Vec::new(),
         off: Vec::new(),
         grants: Vec::new(),
+        storage: new.storage.then(Storage::default),
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,
@@ -243,7 +265,9 @@ fn report(project: &Project, cx: &Context, took: std::time::Duration) {
         runtime: project.runtime.as_str(),
         port: project.port,
         redis_db: project.redis,
+        own_redis: project.own_redis,
         database: project.postgres.then(|| name.database()),
+        bucket: project.storage.as_ref().map(|_| name.bucket()),
         home: name.home().display().to_string(),
         unit: name.unit(),
         user: name.as_str(),

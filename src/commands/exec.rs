@@ -15,6 +15,7 @@ use crate::{
     projects::{self, ExecUnit, REQUEST, Streams},
     registry::Project,
     release::Process,
+    secret::Secret,
     sys::{
         Owner, journald, lock,
         relay::{self, Relay},
@@ -82,29 +83,56 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
             .caused_by("a command runs in the directory of the release")
             .hint(format!("hostkit deploy {name}")));
     }
-    super::deploy::stage::check_user(&project)?;
     let process = process_of(&project, args.process.as_deref())?;
+    let command = Inside {
+        verb: "exec",
+        words: &args.command,
+        process,
+        tty: args.tty.as_deref(),
+        variables: Vec::new(),
+        limit: args.timeout.map(|limit| limit.0.as_secs().max(1)),
+    };
+    go(cx, &project, &command)
+}
+
+/// A command that runs as a project, in the sandbox of its processes.
+pub struct Inside<'a> {
+    pub verb: &'static str,
+    pub words: &'a [String],
+    pub process: Option<&'a Process>,
+    /// The terminal's kind, where the caller has one that is not ours.
+    pub tty: Option<&'a str>,
+    /// What it finds in its environment besides.
+    pub variables: Vec<(&'static str, Secret)>,
+    /// Seconds; `None` is as long as it takes.
+    pub limit: Option<u64>,
+}
+
+/// Runs it with our input and output, and ends as it ends.
+pub fn go(cx: &mut Context, project: &Project, command: &Inside<'_>) -> Result<ExitCode> {
+    let name = &project.name;
+    super::deploy::stage::check_user(project)?;
     let here = terminal::is_here().then(|| std::env::var("TERM").unwrap_or_default());
-    let term = args.tty.clone().or(here);
-    let request = projects::exec_request(&args.command, term.as_deref())?;
+    let term = command.tty.map(str::to_owned).or(here);
+    let request = projects::exec_request(command.words, term.as_deref(), &command.variables)?;
     let waiting = |holder: &str| cx.ui.note(format!("waiting for `{holder}`"));
     // Whoever counts them makes a unit before somebody else counts.
     let counting = lock::take(&format!(".exec-{name}"), "hostkit exec", COUNTING, waiting)?;
-    check_number(cx, &name)?;
-    note(cx, &name, &args.command)?;
+    check_number(cx, name)?;
+    note(cx, name, command)?;
     let _changing = Changing::begin();
-    let unit = projects::exec_unit_name(&name, std::process::id());
+    let unit = projects::exec_unit_name(name, std::process::id());
     let mut relay = Relay::new(&cx.host, &unit, term.is_some())?;
     let dir = relay.dir().display().to_string();
     let path = format!("{dir}/request");
     cx.host.write(Path::new(&path), request.as_bytes(), Owner::ROOT, 0o600)?;
     let text = projects::exec_unit(
         &ExecUnit {
-            project: &project,
-            process,
+            project,
+            process: command.process,
             request: &path,
             streams: relay.terminal().map_or(Streams::Pipes(&dir), Streams::Terminal),
-            limit: args.timeout.map(|limit| limit.0.as_secs().max(1)),
+            limit: command.limit,
         },
         &cx.config,
         &cx.templates()?,
@@ -115,7 +143,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let ended = attend(cx, &unit, &mut relay);
     drop(relay);
     cx.host.remove_file(&file)?;
-    ended.map(|ended| code_of(&ended, args))
+    ended.map(|ended| code_of(&ended, &command.words[0]))
 }
 
 fn process_of<'a>(project: &'a Project, wanted: Option<&str>) -> Result<Option<&'a Process>> {
@@ -155,14 +183,15 @@ fn check_number(cx: &Context, name: &ProjectName) -> Result<()> {
 }
 
 /// Who ran what, before it runs. Its arguments may be secrets.
-fn note(cx: &mut Context, name: &ProjectName, command: &[String]) -> Result<()> {
-    let program: String = command[0].chars().take(100).collect();
+fn note(cx: &mut Context, name: &ProjectName, command: &Inside<'_>) -> Result<()> {
+    let verb = command.verb;
+    let program: String = command.words[0].chars().take(100).collect();
     let program = program.escape_debug().to_string();
     let actor = cx.caller.actor();
-    cx.registry()?.add_event(&actor, Some(name), "exec", "done", Some(&program))?;
+    cx.registry()?.add_event(&actor, Some(name), verb, "done", Some(&program))?;
     let fields =
-        [("HOSTKIT_PROJECT", name.as_str()), ("HOSTKIT_VERB", "exec"), ("HOSTKIT_ACTOR", &actor)];
-    journald::send(&format!("exec {name} by {actor}: {program}"), false, &fields);
+        [("HOSTKIT_PROJECT", name.as_str()), ("HOSTKIT_VERB", verb), ("HOSTKIT_ACTOR", &actor)];
+    journald::send(&format!("{verb} {name} by {actor}: {program}"), false, &fields);
     Ok(())
 }
 
@@ -180,20 +209,20 @@ fn attend(cx: &Context, unit: &str, relay: &mut Relay) -> Result<Ended> {
     ended
 }
 
-fn code_of(ended: &Ended, args: &Args) -> ExitCode {
+fn code_of(ended: &Ended, program: &str) -> ExitCode {
     let code = match ended.result.as_str() {
         "timeout" => {
-            tell(&format!("`{}` did not end in time, and was ended", args.command[0]));
+            tell(&format!("`{program}` did not end in time, and was ended"));
             124
         }
         "oom-kill" => {
-            tell(&format!("`{}` needed more memory than the project may have", args.command[0]));
+            tell(&format!("`{program}` needed more memory than the project may have"));
             137
         }
         "signal" | "core-dump" => 128 + ended.status,
         "exit-code" | "success" => ended.status,
         other => {
-            tell(&format!("`{}` could not be run: {other}", args.command[0]));
+            tell(&format!("`{program}` could not be run: {other}"));
             126
         }
     };
@@ -258,7 +287,11 @@ pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
 
 /// For a caller who is not root: the same words, with what the other half can't see for itself.
 pub fn with_terminal(mut words: Vec<String>) -> Vec<String> {
-    if let Some(at) = words.iter().position(|word| word == "exec")
+    let takes_one = words.iter().position(|word| word == "exec").or_else(|| {
+        let shell = words.windows(2).position(|two| two[0] == "db" && two[1] == "shell")?;
+        Some(shell + 1)
+    });
+    if let Some(at) = takes_one
         && terminal::is_here()
     {
         let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Context, secrets::values};
+use super::{Context, secrets::values, storage};
 use crate::{
     config::Config,
     error::{Error, Result},
@@ -77,8 +77,17 @@ fn is_release(to: &Path) -> bool {
 pub fn plan_of(cx: &Context, project: &Project, ground: Ground) -> Result<Plan> {
     let mut facts = of_project(&cx.host, project)?;
     facts.secrets = values::of_plan(cx, &project.name);
-    let passwords = projects::passwords(facts.env.as_deref())?;
+    let passwords = passwords(cx, project, facts.env.as_deref())?;
     plan_with(cx, project, &facts, &passwords, ground)
+}
+
+/// The passwords that a `.env` holds, and new ones where it holds none that would do.
+pub fn passwords(cx: &Context, project: &Project, env: Option<&str>) -> Result<Passwords> {
+    let mut passwords = projects::passwords(env)?;
+    if project.storage.is_some() {
+        passwords.storage = storage::keys(cx, passwords.storage)?;
+    }
+    Ok(passwords)
 }
 
 pub fn plan_with(
@@ -130,6 +139,7 @@ pub fn of_host(cx: &mut Context, dump: &nginx::Dump) -> Result<HostFacts> {
         Some(registry) => registry.projects()?,
         None => Vec::new(),
     };
+    let storage = storage::facts(cx)?;
     let host = &cx.host;
     let hba = host.query("SHOW hba_file", &[])?;
     let databases = host.query("SELECT datname::text FROM pg_database ORDER BY 1", &[])?;
@@ -159,6 +169,7 @@ pub fn of_host(cx: &mut Context, dump: &nginx::Dump) -> Result<HostFacts> {
             .filter(|path| !is_stock(path, stock))
             .map(Path::to_owned),
         projects,
+        storage,
     })
 }
 

@@ -240,7 +240,10 @@ fn undo(cx: &mut Context) -> Result<()> {
         .hint("delete them first: `hostkit project delete NAME`"));
     }
     let _changing = Changing::begin();
-    let operations = cx.registry()?.done_operations("init")?;
+    super::backup::timer::remove(cx)?;
+    let mut operations = cx.registry()?.done_operations("init")?;
+    operations.extend(cx.registry()?.done_operations("storage setup")?);
+    operations.sort_unstable_by(|one, other| other.cmp(one));
     let mut undone = 0;
     for operation in operations {
         let begun = journal::read(cx.registry()?, operation)?;
@@ -258,6 +261,19 @@ fn undo(cx: &mut Context) -> Result<()> {
 pub fn drift(cx: &mut Context) -> Result<Vec<crate::plan::Difference>> {
     let plan = plan(cx, None)?;
     differences(&plan, &cx.host)
+}
+
+/// For a server that is about to become another one: all that init makes, and nobody is asked.
+pub fn prepare(cx: &mut Context) -> Result<usize> {
+    let _held = cx.take_host("init")?;
+    facts::check_system(&cx.host)?;
+    facts::check_nginx(&cx.host)?;
+    facts::check_room(cx)?;
+    let args = Args { base_domain: None, dry_run: false, undo: false, yes: true };
+    check_redis(&args, cx)?;
+    let plan = plan(cx, None)?;
+    let is_first = !Path::new(registry::PATH).exists();
+    apply(cx, plan, is_first)
 }
 
 /// For `doctor --fix`: init once more.

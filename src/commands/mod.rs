@@ -9,6 +9,7 @@ pub mod config;
 pub mod confirm;
 pub mod context;
 pub mod create;
+pub mod db;
 pub mod deploy;
 pub mod doctor;
 pub mod door;
@@ -33,12 +34,14 @@ pub mod project;
 pub mod provision;
 pub mod push;
 pub mod recover;
+pub mod redis;
 pub mod repair;
 pub mod secrets;
 pub mod show;
 pub mod ssh;
 pub mod state;
 pub mod status;
+pub mod storage;
 pub mod validate;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -100,6 +103,8 @@ pub enum Command {
     #[command(hide = true)]
     AppGate(app::GateArgs),
     Autopause(deploy::limits::AutopauseArgs),
+    #[command(subcommand)]
+    Backup(backup::Command),
     Capabilities(capabilities::Args),
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -107,8 +112,12 @@ pub enum Command {
     Config(config::Args),
     #[command(subcommand)]
     Cron(process::cron::Command),
+    #[command(subcommand)]
+    Db(db::Command),
     Deploy(deploy::Args),
     Deploys(deploy::list::DeploysArgs),
+    #[command(hide = true)]
+    Digest(backup::digest::Args),
     Doctor(doctor::Args),
     Drift(drift::Args),
     #[command(subcommand)]
@@ -137,8 +146,11 @@ pub enum Command {
     Provision(provision::Args),
     Ratelimit(deploy::limits::RatelimitArgs),
     Recover(recover::Args),
+    #[command(subcommand)]
+    Redis(redis::Command),
     Releases(deploy::list::ReleasesArgs),
     Repair(repair::Args),
+    RestoreHost(backup::restore_host::Args),
     Resume(deploy::list::ResumeArgs),
     Rollback(deploy::rollback::Args),
     #[command(subcommand)]
@@ -148,6 +160,8 @@ pub enum Command {
     #[command(subcommand)]
     Ssh(ssh::Command),
     Status(status::Args),
+    #[command(subcommand)]
+    Storage(storage::Command),
     #[command(hide = true)]
     Unpack(deploy::unpack::Args),
     Validate(validate::Args),
@@ -161,13 +175,16 @@ impl Command {
         match self {
             Self::AppGate(args) => ("app-gate", Some(&args.name)),
             Self::Autopause(args) => ("autopause", Some(&args.name)),
+            Self::Backup(command) => command.subject(),
             Self::Capabilities(_) => ("capabilities", None),
             Self::Checkpoint(command) => command.subject(),
             Self::Completions(_) => ("completions", None),
             Self::Config(_) => ("config", None),
             Self::Cron(command) => command.subject(),
+            Self::Db(command) => command.subject(),
             Self::Deploy(args) => ("deploy", Some(&args.name)),
             Self::Deploys(args) => ("deploys", Some(&args.name)),
+            Self::Digest(_) => ("digest", None),
             Self::Doctor(_) => ("doctor", None),
             Self::Drift(args) => ("drift", args.name.as_deref()),
             Self::Env(command) => command.subject(),
@@ -188,14 +205,17 @@ impl Command {
             Self::Provision(args) => ("provision", Some(&args.name)),
             Self::Ratelimit(args) => ("ratelimit", Some(&args.name)),
             Self::Recover(_) => ("recover", None),
+            Self::Redis(command) => command.subject(),
             Self::Releases(args) => ("releases", Some(&args.name)),
             Self::Repair(args) => ("repair", args.name.as_deref()),
+            Self::RestoreHost(_) => ("restore-host", None),
             Self::Resume(args) => ("resume", Some(&args.name)),
             Self::Rollback(args) => ("rollback", Some(&args.name)),
             Self::Secrets(command) => command.subject(),
             Self::Service(command) => command.subject(),
             Self::Ssh(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
+            Self::Storage(command) => command.subject(),
             Self::Unpack(_) => ("unpack", None),
             Self::Validate(_) => ("validate", None),
             Self::Worker(command) => command.subject(),
@@ -360,13 +380,16 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
     match command {
         Command::AppGate(args) => return app::answer(args, cx),
         Command::Autopause(args) => deploy::limits::autopause(args, cx)?,
+        Command::Backup(command) => command.run(cx)?,
         Command::Capabilities(args) => capabilities::run(args, cx)?,
         Command::Checkpoint(command) => command.run(cx)?,
         Command::Completions(args) => completions::run(args)?,
         Command::Config(args) => config::run(args, cx)?,
         Command::Cron(command) => return command.run(cx),
+        Command::Db(command) => return command.run(cx),
         Command::Deploy(args) => deploy::run(args, cx)?,
         Command::Deploys(args) => deploy::list::deploys(args, cx)?,
+        Command::Digest(args) => backup::digest::run(args)?,
         Command::Doctor(args) => return doctor::run(args, cx).map(verdict),
         Command::Drift(args) => return drift::run(args, cx).map(verdict),
         Command::Env(command) => command.run(cx)?,
@@ -390,8 +413,10 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Provision(args) => provision::run(args, cx)?,
         Command::Ratelimit(args) => deploy::limits::ratelimit(args, cx)?,
         Command::Recover(args) => recover::run(args, cx)?,
+        Command::Redis(command) => command.run(cx)?,
         Command::Releases(args) => deploy::list::releases(args, cx)?,
         Command::Repair(args) => repair::run(args, cx)?,
+        Command::RestoreHost(args) => backup::restore_host::run(args, cx)?,
         Command::Resume(args) => deploy::list::resume(args, cx)?,
         Command::Rollback(args) => deploy::rollback::run(args, cx)?,
         Command::Secrets(command) => {
@@ -401,6 +426,7 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Service(command) => command.run(cx)?,
         Command::Ssh(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
+        Command::Storage(command) => command.run(cx)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
         Command::Validate(args) => {
             let valid = validate::run(args, cx)?;

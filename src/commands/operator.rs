@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Context,
@@ -387,6 +387,44 @@ fn list(cx: &mut Context) -> Result<()> {
     };
     cx.ui.result("operator list", None, &shown, &text);
     Ok(())
+}
+
+/// An operator, for a backup of the server.
+#[derive(Deserialize, Serialize)]
+pub struct Known {
+    name: String,
+    keys: Vec<PublicKey>,
+}
+
+/// The operators, with the keys that hostkit added.
+pub fn known(cx: &Context) -> Result<Vec<Known>> {
+    let members = users::find_group(&cx.config.operators)?.map(|(_, members)| members);
+    let mut all = Vec::new();
+    for name in members.unwrap_or_default() {
+        let Some(user) = users::find(&name)? else { continue };
+        // Whoever made the own file unreadable is an operator all the same.
+        let text = key_file(cx, &user.home).map(|(_, text)| text).unwrap_or_default();
+        all.push(Known { name, keys: split(&text).0 });
+    }
+    Ok(all)
+}
+
+/// Makes operators of those that a backup names; how many.
+pub fn bring_back(cx: &mut Context, text: &str) -> Result<usize> {
+    let all: Vec<Known> = serde_json::from_str(text)
+        .map_err(|e| Error::failed("could not understand who was an operator").caused_by(e))?;
+    for Known { name, keys } in &all {
+        check(cx, name)?;
+        let _held = cx.take_operators("operator setup")?;
+        let plan = group_plan(cx, name, true);
+        carry_out(cx, "operator setup", plan)?;
+        let Some(user) = users::find(name)? else { continue };
+        if !keys.is_empty() {
+            let plan = keys_plan(cx, &user, keys)?;
+            carry_out(cx, "operator setup", plan)?;
+        }
+    }
+    Ok(all.len())
 }
 
 fn take_keys_out(cx: &mut Context, verb: &str, user: &User) -> Result<usize> {

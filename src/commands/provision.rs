@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use super::{Cli, Command, Context, create, deploy, keys::KeyArg};
+use super::{Cli, Command, Context, create, deploy, keys::KeyArg, storage};
 use crate::{
     error::{Error, Result},
     names::{Domain, ProjectName, Runtime},
@@ -136,8 +136,12 @@ pub struct Settings {
     #[arg(long, value_name = "KEY|FILE")]
     ssh_key: Vec<String>,
 
+    /// Which Redis: a number of the server's, or an instance that is the project's alone
+    #[arg(long, value_enum, value_name = "KIND", default_value = "shared")]
+    redis: create::Redis,
+
     /// Leave out Redis
-    #[arg(long)]
+    #[arg(long, conflicts_with = "redis")]
     no_redis: bool,
 
     /// Show what would be made, and make nothing
@@ -146,18 +150,18 @@ pub struct Settings {
 }
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
-    let new = args.settings.check(&args.name, "provision", !args.no_db, cx)?;
-    for (asked, left_out, service) in [
-        (args.with_auth, args.no_auth, "auth service"),
-        (args.with_storage, args.no_storage, "object storage"),
-    ] {
-        if asked {
-            return Err(no_such_service(service));
-        }
-        if !left_out {
-            cx.ui.note(format!("this server has no {service} yet: {} goes without", args.name));
-        }
+    let mut new = args.settings.check(&args.name, "provision", !args.no_db, cx)?;
+    if args.with_auth {
+        return Err(no_such_service("auth service"));
     }
+    if !args.no_auth {
+        cx.ui.note(format!("this server has no auth service yet: {} goes without", args.name));
+    }
+    new.storage = match (args.with_storage, args.no_storage) {
+        (true, _) => storage::insisted(cx)?,
+        (_, true) => false,
+        _ => storage::offered(cx, &args.name),
+    };
     let Some(words) = args.first.words(&args.name) else { return create::run(&new, cx) };
     let parsed = Cli::try_parse_from(&words).map_err(|e| super::usage_error(&e))?;
     let Command::Deploy(first) = parsed.command else { return create::run(&new, cx) };
@@ -210,8 +214,9 @@ impl Settings {
             verb,
             name,
             runtime,
-            redis: !self.no_redis,
+            redis: if self.no_redis { create::Redis::None } else { self.redis },
             postgres,
+            storage: false,
             start: self.start_cmd.as_deref().map(projects::check_command).transpose()?,
             domains,
             keys,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, checkpoint::take, deploy::stage::DEPLOYS, facts, secrets::keys, state};
+use super::{Context, checkpoint::take, db, deploy::stage::DEPLOYS, facts, secrets::keys, state};
 use crate::{
     error::{Error, Kind, Result},
     journal::KEPT,
@@ -93,7 +93,7 @@ fn interrupted(args: &Args, cx: &mut Context) -> Result<()> {
             failed = Some(error);
             "failed"
         });
-        let verb = "checkpoint restore".to_owned();
+        let verb = "change of the database".to_owned();
         operations.push(Ended { project: Some(name.to_string()), verb, outcome });
     }
     if keys::is_rotating(cx) {
@@ -144,16 +144,26 @@ pub fn all(cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Projects whose database was put back, and what it replaced has no checkpoint yet.
+/// Projects whose database was put back, and what it replaced has no checkpoint yet; or was given
+/// up, and is not gone yet.
 pub fn unsettled(cx: &mut Context) -> Result<Vec<ProjectName>> {
     let mut projects = cx.registry()?.projects()?;
-    projects.retain(|project| project.postgres);
     if projects.is_empty() || cx.host.postgres_version().is_err() {
         return Ok(Vec::new());
     }
     let rows = cx.host.query("SELECT datname::text FROM pg_database", &[])?;
     let databases: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    projects.retain(|project| databases.contains(&aside(&project.name.database())));
+    let mut waiting = Vec::new();
+    for project in &projects {
+        let waits = if project.postgres {
+            databases.contains(&aside(&project.name.database()))
+        } else {
+            projects::doomed(&project.name).is_marked(&cx.host)?
+        };
+        waiting.push(waits);
+    }
+    let mut waiting = waiting.into_iter();
+    projects.retain(|_| waiting.next().unwrap_or(false));
     Ok(projects.into_iter().map(|project| project.name).collect())
 }
 
@@ -163,6 +173,7 @@ fn settle(cx: &mut Context, name: &ProjectName) -> Result<&'static str> {
         taken => taken?,
     };
     let project = cx.registry()?.project(name)?;
+    db::finish_removal(cx, &project)?;
     take::settle(cx, &project).map(|_| "finished")
 }
 
@@ -236,7 +247,12 @@ fn find(cx: &Context) -> Result<(Vec<Project>, Vec<String>)> {
     for name in cx.host.list(units)? {
         let name = name.to_string_lossy().into_owned();
         let is_ours = name.starts_with("hostkit-") && name.ends_with(".service");
-        if !is_ours || matches!(name.as_str(), "hostkit-wall.service" | "hostkit-recover.service") {
+        if !is_ours
+            || matches!(
+                name.as_str(),
+                "hostkit-wall.service" | "hostkit-recover.service" | "hostkit-backup.service"
+            )
+        {
             continue;
         }
         let Some(text) = cx.host.read_text(&units.join(&name))? else { continue };

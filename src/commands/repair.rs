@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, facts, show};
+use super::{Context, facts, show, storage};
 use crate::{
     error::Result,
     names::ProjectName,
@@ -73,6 +73,9 @@ pub fn one(cx: &mut Context, name: &ProjectName) -> Result<usize> {
     let project = cx.registry()?.living_project(name)?;
     facts::check_room(cx)?;
     facts::check_services(cx, project.redis.is_some(), project.postgres)?;
+    if project.storage.is_some() {
+        storage::check(cx)?;
+    }
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(name), verb: "repair", actor: &actor, way: Way::Undo };
     cx.carry_out(&new, None, |cx, _| Ok((facts::plan_of(cx, &project, Ground::Known)?, Vec::new())))

@@ -15,7 +15,7 @@ pub use domain::Domain;
 pub use git::{GitUrl, Revision, Transport};
 pub use key::PublicKey;
 pub use project::ProjectName;
-pub use release::{CheckpointId, ReleaseId};
+pub use release::{BackupId, CheckpointId, ReleaseId};
 pub use runtime::Runtime;
 
 /// Implements serde by way of `Display` and `FromStr`, so that what is read is checked again.

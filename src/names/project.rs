@@ -41,7 +41,7 @@ const RESERVED_PREFIXES: &[&str] =
 /// What hostkit itself may call a unit of a project: `hostkit-{project}-{word}.service`.
 const UNIT_WORDS: &[&str] = &[
     "auth", "backup", "beat", "booking", "build", "chatbot", "cron", "mail", "migrate", "next",
-    "payments", "release", "sms", "storage", "voice", "watch", "web", "worker",
+    "payments", "redis", "release", "sms", "storage", "voice", "watch", "web", "worker",
 ];
 
 impl ProjectName {
@@ -89,6 +89,16 @@ impl ProjectName {
     /// The database role. It is no Linux user's name, so peer authentication can't be led astray.
     pub fn role(&self) -> String {
         format!("{}_user", self.0.replace('-', "_"))
+    }
+
+    /// The bucket of object storage.
+    pub fn bucket(&self) -> String {
+        format!("hostkit-{}", self.0)
+    }
+
+    /// The login that takes turns with the role: one of the two is valid, and objects are the role's.
+    pub fn second_role(&self) -> String {
+        format!("{}_2", self.role())
     }
 
     /// Whether one of the two could come to own the other's unit.

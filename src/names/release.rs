@@ -14,6 +14,9 @@ pub struct ReleaseId(String);
 /// A checkpoint is named in the same way, by when it was taken.
 pub type CheckpointId = ReleaseId;
 
+/// And so is a backup.
+pub type BackupId = ReleaseId;
+
 impl ReleaseId {
     /// The n-th release of that second.
     pub fn at(moment: Timestamp, n: u16) -> Self {

@@ -13,7 +13,7 @@ use super::{Ground, Lane, Listener, Plan, Progress, once};
 use crate::{
     error::{Error, Kind, Result},
     journal::Journal,
-    steps::{Before, Check, Step, Trigger},
+    steps::{Before, Check, Contents, Step, Trigger},
     sys::{Host, signals},
 };
 
@@ -91,8 +91,12 @@ impl Plan {
         let absent =
             |i: usize| pending.iter().any(|p| p.index == i && matches!(p.before, Before::Absent));
         let nothing_to_do = |i: usize| {
-            use crate::steps::AnyStep::{Leftovers, Service};
-            matches!(self.steps[i].step, Leftovers(_) | Service(_))
+            use crate::steps::AnyStep::{Dir, Leftovers, Running, Service};
+            match &self.steps[i].step {
+                // Several projects share it.
+                Dir(dir) => dir.contents == Contents::Stays,
+                step => matches!(step, Leftovers(_) | Running(_) | Service(_)),
+            }
         };
         match (0..self.steps.len()).find(|i| !absent(*i) && !nothing_to_do(*i)) {
             None => Ok(()),

@@ -54,6 +54,7 @@ pub enum Lane {
     Postgres,
     Redis,
     Site,
+    Storage,
 }
 
 /// What the engine tells while it works. It never waits for whoever listens.

@@ -23,7 +23,8 @@ pub fn recover(
     let begun = journal::read(registry, operation.id)?;
     let detail = format!("interrupted (pid {})", operation.pid);
     let talks = |b: &Begun| {
-        matches!(b.entry.step, AnyStep::Database(_) | AnyStep::Restored(_) | AnyStep::Role(_))
+        use AnyStep::{Database, Handover, Restored, Role};
+        matches!(b.entry.step, Database(_) | Handover(_) | Restored(_) | Role(_))
     };
     if begun.iter().any(talks) {
         host.end_sessions_of(operation.pid)?;

@@ -6,10 +6,12 @@ use serde::Serialize;
 use super::unit;
 use crate::{
     config::{Config, Size},
+    envfile::EnvFile,
     error::{Error, Result},
     names::ProjectName,
     registry::{OFFSETS, Project, port_of},
     release::Process,
+    secret::Secret,
     templates::Templates,
 };
 
@@ -110,7 +112,11 @@ pub fn exec_unit(exec: &ExecUnit<'_>, config: &Config, templates: &Templates) ->
 }
 
 /// A command as text of a file of variables.
-pub fn exec_request(words: &[String], term: Option<&str>) -> Result<String> {
+pub fn exec_request(
+    words: &[String],
+    term: Option<&str>,
+    variables: &[(&str, Secret)],
+) -> Result<String> {
     let json = serde_json::to_vec(words)
         .map_err(|e| Error::failed("could not hand the command on").caused_by(e))?;
     let code = BASE64.encode(&json);
@@ -125,7 +131,11 @@ pub fn exec_request(words: &[String], term: Option<&str>) -> Result<String> {
             && term.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
     };
     let term = term.filter(plain).map(|term| format!("TERM={term}\n")).unwrap_or_default();
-    Ok(format!("{REQUEST}={code}\n{term}"))
+    let mut file = EnvFile::default();
+    for (key, value) in variables {
+        file.set(key, value.expose())?;
+    }
+    Ok(format!("{REQUEST}={code}\n{term}{file}"))
 }
 
 /// The command that [`exec_request`] wrote.
@@ -175,16 +185,18 @@ mod tests {
     fn a_terminals_name_is_no_way_into_the_environment() {
         let words = ["id".to_owned()];
         for term in ["", "x\nLD_PRELOAD=/tmp/x", "a b", "$x", &"x".repeat(41)] {
-            assert!(!exec_request(&words, Some(term)).unwrap().contains("TERM"), "{term}");
+            assert!(!exec_request(&words, Some(term), &[]).unwrap().contains("TERM"), "{term}");
         }
-        assert!(exec_request(&words, Some("xterm-256color")).unwrap().contains("TERM=xterm-256"));
-        assert!(exec_request(&["x".repeat(1 << 20)], None).is_err());
+        assert!(
+            exec_request(&words, Some("xterm-256color"), &[]).unwrap().contains("TERM=xterm-256")
+        );
+        assert!(exec_request(&["x".repeat(1 << 20)], None, &[]).is_err());
     }
 
     proptest! {
         #[test]
         fn a_command_arrives_as_it_was(words in proptest::collection::vec("\\PC{0,20}|[\n\t\"'$%]{0,5}", 1..5)) {
-            let text = exec_request(&words, None).unwrap();
+            let text = exec_request(&words, None, &[]).unwrap();
             let value = text.strip_prefix(&format!("{REQUEST}=")).unwrap().trim_end();
             prop_assert_eq!(read_exec_request(value).unwrap(), words);
             prop_assert_eq!(text.lines().count(), 1);

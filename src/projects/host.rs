@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{MAP, WALL_DIR};
+use super::{
+    MAP, WALL_DIR,
+    garage::{self, Served, StorageFacts},
+};
 use crate::{
     config::{COMMENTED, Config, PATH as CONFIG},
     error::Result,
@@ -38,6 +41,7 @@ pub struct HostFacts {
     /// A site of the owner's that already answers for unknown hosts, other than Debian's own.
     pub foreign_default: Option<PathBuf>,
     pub projects: Vec<Project>,
+    pub storage: StorageFacts,
 }
 
 #[derive(Serialize)]
@@ -64,13 +68,7 @@ struct Default<'a> {
 #[derive(Serialize)]
 struct Wall {
     web_uid: u32,
-    services: [Served; 2],
-}
-
-#[derive(Serialize)]
-struct Served {
-    port: u16,
-    uid: u32,
+    services: Vec<Served>,
 }
 
 #[derive(Serialize)]
@@ -118,7 +116,9 @@ pub fn plan(
     maker.nginx(&mut plan)?;
     maker.redis(&mut plan, secret)?;
     maker.postgres(&mut plan);
+    garage::plan(&mut plan, facts, config, templates)?;
     maker.wall(&mut plan)?;
+    garage::running(&mut plan, facts, config);
     maker.upkeep(&mut plan)?;
     Ok(plan)
 }
@@ -294,9 +294,12 @@ impl Maker<'_> {
         let wall = Wall {
             web_uid: facts.web.uid,
             services: [
-                Served { port: 5432, uid: facts.postgres_uid },
-                Served { port: 6379, uid: facts.redis_user.uid },
-            ],
+                Served::open(5432, facts.postgres_uid),
+                Served::open(6379, facts.redis_user.uid),
+            ]
+            .into_iter()
+            .chain(garage::served(facts))
+            .collect(),
         };
         let reload = [Trigger::DaemonReload("hostkit-wall.service".into())];
         plan.notifying(
@@ -358,6 +361,7 @@ mod tests {
             sets_map_hash: false,
             foreign_default: None,
             projects: vec![shop()],
+            storage: StorageFacts { garage: None, account: None },
         }
     }
 

@@ -3,20 +3,25 @@
 mod access;
 mod aliases;
 mod app_gate;
+pub mod backup;
 mod detect;
 mod env;
 mod exec;
+mod garage;
 mod git;
 mod host;
 mod manifest;
+mod own_redis;
 mod php;
 mod processes;
 mod redis_rules;
 mod rights;
 mod routes;
 mod secrets;
+mod services;
 mod site;
 mod spec;
+mod storage;
 mod switch;
 mod unit;
 mod words;
@@ -27,27 +32,33 @@ pub use access::{USER_COMMANDS, parse_request};
 pub use aliases::{check_aliases, drop_aliases, names_unit, unit_of};
 pub use app_gate::{app_socket, grant, grants_plan, is_granted, with_grant};
 pub use detect::{
-    BuildStep, FoundRoute, Fpm, HOME, Phase, Recipe, Serves, Tools, Tree, recipe, wanted_texts,
+    BuildStep, FoundRoute, Fpm, HOME, Phase, Recipe, Serves, Tools, Tree, USUAL_LIMITS, recipe,
+    wanted_texts,
 };
-pub use env::{ManagedEnv, database_password, passwords};
+pub use env::{ManagedEnv, database_login, passwords, with_next_login};
 pub use exec::{
     ExecUnit, REQUEST, Streams, exec_request, exec_unit, exec_unit_name, exec_units,
     read_exec_request,
 };
+pub use garage::{GARAGE_RPC, GARAGE_UNIT, GARAGE_USER, Garage, StorageFacts};
 pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
 pub use manifest::{
     Build, Install, MANIFEST, Manifest, Migrate, Services, manifest_text, mistakes, parse_manifest,
     schema,
 };
+pub use own_redis::{redis_socket, redis_unit};
 pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
 pub use secrets::{Credentials, build_secrets_dir, credentials_dir};
 pub use spec::{FoundUnit, read_unit};
+pub use storage::{key_name, storage_keys, storage_place, storage_plan, without_storage};
 pub use switch::{
-    From, env_and_release_plan, env_plan, gate, release_file, restore_plan, switch_plan, unit_names,
+    Comes, From, data_plan, env_and_release_plan, env_plan, gate, release_file, switch_plan,
+    unit_names,
 };
+pub use services::{DbLogin, database_plan, doomed, handover, handover_plan, no_database_plan};
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, process_unit, standby_env, timer_unit};
 pub use words::{check_command, split_command};
@@ -59,10 +70,10 @@ use crate::{
     plan::{Ground, Lane, Plan},
     registry::{OFFSETS, Project},
     release::{Kind, Process, Spec},
-    secret::Secret,
+    secret::{Keys, Secret},
     steps::{
-        Account, Contents, Database, Dir, Entry, File, Judge, Keyspace, Leftovers, Link, Log,
-        Owner, Probe, Reach, Role, Running, Service, Text, Trigger, User, Version, Wall,
+        Account, Contents, Dir, Entry, File, Judge, Leftovers, Link, Log, Owner, Probe, Reach,
+        Running, Service, Text, Trigger, User, Version, Wall,
     },
     templates::Templates,
 };
@@ -106,6 +117,9 @@ impl Facts {
 pub struct Passwords {
     pub redis: Secret,
     pub postgres: Secret,
+    /// Whose password that of the database is.
+    pub login: DbLogin,
+    pub storage: Option<Keys>,
 }
 
 const MAP: &str = "/etc/nginx/conf.d/hostkit-map.conf";
@@ -114,7 +128,7 @@ const WALL_DIR: &str = "/etc/hostkit/wall.d";
 impl Passwords {
     /// For plans that change nothing that needs one.
     fn none() -> Self {
-        Self { redis: Secret::new(""), postgres: Secret::new("") }
+        Self { redis: Secret::new(""), postgres: Secret::new(""), login: DbLogin::Owner, storage: None }
     }
 }
 
@@ -133,8 +147,9 @@ pub fn plan(
     let mut plan = Plan::new(ground);
     maker.home(&mut plan)?;
     maker.ports(&mut plan, ground == Ground::Fresh);
-    maker.redis(&mut plan);
-    maker.postgres(&mut plan);
+    maker.redis(&mut plan)?;
+    maker.postgres(&mut plan, ground);
+    maker.storage(&mut plan);
     maker.unit(&mut plan)?;
     maker.access(&mut plan)?;
     maker.app_gate(&mut plan)?;
@@ -208,19 +223,7 @@ impl Maker<'_> {
         if self.project.runtime == Runtime::Python {
             plan.step(Lane::Files, Link { at: home.join("venv"), to: "app/venv".into() });
         }
-        let text = env::render(self.project, self.facts.env.as_deref(), self.passwords)?;
-        let text = self.secrets(plan, text)?;
-        self.release_file(plan, &text)?;
-        plan.step(
-            Lane::Files,
-            File {
-                path: name.env_file(),
-                owner: self.shown(),
-                mode: 0o640,
-                text: Text::Secret(text),
-                judge: Judge::Nobody,
-            },
-        );
+        self.env_file(plan)?;
         for of in ["deploys", "checkpoints"] {
             let path = format!("/var/lib/hostkit/{of}/{name}").into();
             plan.step(Lane::Files, self.dir(path, Owner::ROOT, 0o700));
@@ -262,44 +265,6 @@ impl Maker<'_> {
             },
         );
         plan.step(Lane::Kernel, wall);
-    }
-
-    fn redis(&self, plan: &mut Plan) {
-        let Some(database) = self.project.redis else { return };
-        plan.part("redis", format!("database {database}, confined user"));
-        let rules = redis_rules::of(&self.project.name, database, self.facts.redis_version);
-        plan.step(
-            Lane::Redis,
-            Keyspace {
-                user: self.project.name.to_string(),
-                database,
-                commands: rules.commands,
-                channels: rules.channels,
-                selector: rules.selector,
-                password: Some(self.passwords.redis.clone()),
-            },
-        );
-    }
-
-    fn postgres(&self, plan: &mut Plan) {
-        let Self { project, config, .. } = self;
-        if !project.postgres {
-            return;
-        }
-        let name = &project.name;
-        let connections = config.postgres.connections;
-        plan.part("postgres", format!("{}, {connections} connections", name.database()));
-        let comment = format!("hostkit project {name}");
-        plan.step(
-            Lane::Postgres,
-            Role {
-                name: name.role(),
-                connections,
-                comment: comment.clone(),
-                password: Some(self.passwords.postgres.clone()),
-            },
-        );
-        plan.step(Lane::Postgres, Database { name: name.database(), owner: name.role(), comment });
     }
 
     fn unit(&self, plan: &mut Plan) -> Result<()> {
@@ -449,7 +414,11 @@ impl Maker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Runtime;
+    use crate::{
+        names::Runtime,
+        registry::Storage,
+        secret::{Keys, Secret},
+    };
 
     pub(super) fn shop() -> Project {
         Project {
@@ -458,6 +427,7 @@ mod tests {
             uid: 20_000,
             port: 8001,
             redis: Some(1),
+            own_redis: false,
             postgres: true,
             start: None,
             domains: Vec::new(),
@@ -466,6 +436,7 @@ mod tests {
             own: Vec::new(),
             off: Vec::new(),
             grants: Vec::new(),
+            storage: None,
             created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
             deleting: false,
@@ -479,20 +450,26 @@ mod tests {
 
     #[test]
     fn a_plan_never_holds_a_password_in_what_the_journal_writes() {
-        let passwords =
-            Passwords { redis: Secret::new("r3d1s"), postgres: Secret::new("p0stgr3s") };
+        let passwords = Passwords {
+            redis: Secret::new("r3d1s"),
+            postgres: Secret::new("p0stgr3s"),
+            storage: Some(Keys { id: "GK1".into(), secret: Secret::new("s3cr3t") }),
+            login: DbLogin::Second,
+        };
         let plan = plan(
-            &shop(),
+            &Project { storage: Some(Storage::default()), ..shop() },
             &facts(),
             &passwords,
-            &Config::default(),
+            &storage::tests::with_garage(),
             &Templates::default(),
             Ground::Fresh,
         )
         .unwrap();
         for planned in &plan.steps {
             let text = serde_json::to_string(&planned.step).unwrap();
-            assert!(!text.contains("r3d1s") && !text.contains("p0stgr3s"), "{text}");
+            for secret in ["r3d1s", "p0stgr3s", "s3cr3t"] {
+                assert!(!text.contains(secret), "{text}");
+            }
         }
     }
 }

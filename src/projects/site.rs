@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Facts, php, routes};
+use super::{Facts, php, routes, storage};
 use crate::{
     config::Config,
     error::Result,
@@ -41,6 +41,7 @@ struct Site<'a> {
     mark_path: &'static str,
     mark_header: &'static str,
     mark: &'a str,
+    bucket: Option<storage::Shown<'a>>,
 }
 
 #[derive(Serialize)]
@@ -119,6 +120,7 @@ pub(super) fn render(
         mark_path: MARK_PATH,
         mark_header: MARK,
         mark: "",
+        bucket: storage::shown(project),
     };
     let unmarked = templates.render("nginx/site.conf", &site)?;
     let mark = HEXLOWER.encode(&Sha256::digest(unmarked.as_bytes())[..8]);

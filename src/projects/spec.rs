@@ -30,11 +30,14 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
     let number =
         |key: &str| one(key)?.parse::<u32>().map_err(|_| refused(&format!("{key}= is no number")));
     let name: ProjectName = one("Project")?.parse()?;
+    let storage = all("Storage").first().map(|line| line.parse()).transpose()?;
     Ok(Project {
+        storage,
         runtime: one("Runtime")?.parse::<Runtime>()?,
         uid: number("Uid")?,
         port: u16::try_from(number("Port")?).map_err(|_| refused("Port= is no port"))?,
         redis: if all("Redis").is_empty() { None } else { Some(number("Redis")?) },
+        own_redis: all("OwnRedis") == ["yes"],
         postgres: one("Postgres")? == "yes",
         start: all("Start").first().map(|line| plain(line)).transpose()?,
         domains: all("Domain").into_iter().map(str::parse).collect::<Result<Vec<Domain>>>()?,
@@ -81,6 +84,7 @@ mod tests {
             crate::projects::cron("tidy", "0 3 * * 1-5", &["/bin/true".into()]).unwrap(),
         ];
         project.off = vec!["tidy".into()];
+        (project.redis, project.own_redis) = (None, true);
         for start in
             [None, Some("/usr/bin/x --rate '50% of it'"), Some("/x \"it's\" $HOME '\\ \"'")]
         {

@@ -5,7 +5,9 @@ mod detour;
 use super::{
     Credentials, Facts, Maker, Passwords, aliases, pool_file, process_unit,
     processes::{whole, whole_live, whole_project},
-    routes, secrets, site, standby_env, unit,
+    redis_unit, routes, secrets,
+    services::hand_over,
+    site, standby_env, unit,
 };
 use crate::{
     config::Config,
@@ -16,8 +18,8 @@ use crate::{
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
     steps::{
-        Again, File, Gate, Gone, Judge, Link, Owner, Restored, Standby, Switch, Target, Text,
-        Trigger,
+        Again, AnyStep, File, Gate, Gone, Handover, Judge, Link, Owner, Standby, Step, Switch,
+        Target, Text, Trigger,
     },
     templates::Templates,
 };
@@ -31,10 +33,18 @@ pub struct From<'a> {
     pub env: Option<&'a str>,
     /// Secrets that are files, where those change.
     pub credentials: Option<&'a Credentials>,
-    /// What the database is put back to, before the release comes that belongs to it.
-    pub restored: Option<Restored>,
+    /// What becomes of the database before the release comes.
+    pub data: Option<Comes>,
     /// When the plan is made, in microseconds: what started later is no longer the old.
     pub now: u64,
+}
+
+/// A change of the database that comes with a release.
+pub enum Comes {
+    /// It is put back to what belongs to the release, and other data with it.
+    Back(Vec<AnyStep>),
+    /// Its processes log in by another role.
+    Anew(Handover),
 }
 
 /// The plan that moves requests to the release that `project` says is live.
@@ -59,7 +69,7 @@ pub fn switch_plan(
     let goes = switch.keeps_standby.then(|| Trigger::StandbyGoes(Box::new(switch.clone())));
     let moves: Vec<Trigger> =
         std::iter::once(Trigger::Switch(Box::new(switch.clone()))).chain(goes).collect();
-    let mut plan = restore_plan(project, from.restored, from.env);
+    let mut plan = data_plan(project, from.data, from.env);
     secrets::add(&mut plan, &project.name, from.credentials);
     if let (Some((unit, environment, port)), Some(gate), Some(old)) =
         (&switch.standby, &switch.new.gate, from.old)
@@ -112,12 +122,23 @@ pub fn switch_plan(
     Ok(plan)
 }
 
-/// The plan that puts a project's database and environment back, if they are given.
-pub fn restore_plan(project: &Project, database: Option<Restored>, env: Option<&str>) -> Plan {
-    let mut plan = env.map_or_else(|| Plan::new(Ground::Known), |text| env_plan(project, text));
-    if let Some(restored) = database {
-        plan.part("database", format!("{} put back", restored.database));
-        plan.step(Lane::Files, restored);
+/// The plan that changes a project's database and environment, as far as they are given.
+pub fn data_plan(project: &Project, data: Option<Comes>, env: Option<&str>) -> Plan {
+    let mut plan = Plan::new(Ground::Known);
+    let restored = match data {
+        Some(Comes::Anew(handover)) => {
+            hand_over(&mut plan, handover);
+            Vec::new()
+        }
+        Some(Comes::Back(restored)) => restored,
+        None => Vec::new(),
+    };
+    if let Some(text) = env {
+        write_env(&mut plan, project, text);
+    }
+    for step in restored {
+        plan.part("put back", step.title());
+        plan.step(Lane::Files, step);
     }
     plan
 }
@@ -138,6 +159,11 @@ pub(super) fn no_unit(plan: &mut Plan, unit: &str) {
 /// The plan of a project's environment alone.
 pub fn env_plan(project: &Project, text: &str) -> Plan {
     let mut plan = Plan::new(Ground::Known);
+    write_env(&mut plan, project, text);
+    plan
+}
+
+fn write_env(plan: &mut Plan, project: &Project, text: &str) {
     plan.part("environment", project.name.env_file().display().to_string());
     plan.step(
         Lane::Files,
@@ -149,7 +175,6 @@ pub fn env_plan(project: &Project, text: &str) -> Plan {
             judge: Judge::Nobody,
         },
     );
-    plan
 }
 
 /// The same, with what the live release makes of it. `live` is that, if it is complete.
@@ -240,7 +265,9 @@ pub fn unit_names(project: &Project, spec: Option<&Spec>) -> Vec<String> {
     let name = &project.name;
     let spec = spec.map(|spec| whole(project, spec));
     let own = spec.iter().flat_map(|spec| &spec.processes).filter(|p| p.kind != Kind::Web);
-    std::iter::once(name.unit()).chain(own.map(|p| process_unit(name, &p.name))).collect()
+    let redis = project.own_redis.then(|| redis_unit(name));
+    let processes = own.map(|p| process_unit(name, &p.name));
+    std::iter::once(name.unit()).chain(redis).chain(processes).collect()
 }
 
 /// Text of the file by which a process learns of which release it is, and how that wants the

@@ -62,6 +62,7 @@ struct Unit<'a> {
     uid: u32,
     port: u16,
     redis: Option<u32>,
+    own_redis: Option<String>,
     postgres: &'static str,
     created_by: &'a str,
     created_at: String,
@@ -71,6 +72,7 @@ struct Unit<'a> {
     off: &'a [String],
     grants: &'a [String],
     aliases: Vec<&'a str>,
+    storage: Option<String>,
 }
 
 /// One of the units of a project that runs what `spec` says, or its runtime's own command.
@@ -129,6 +131,7 @@ pub(super) fn render(
             uid: project.uid,
             port: project.port,
             redis: project.redis,
+            own_redis: project.own_redis.then(|| super::redis_unit(name)),
             postgres: if project.postgres { "yes" } else { "no" },
             created_by: &project.created_by,
             created_at: project.created_at.to_string(),
@@ -138,6 +141,7 @@ pub(super) fn render(
             off: &project.off,
             grants: &project.grants,
             aliases: aliases::of_unit(spec, if own.is_empty() { "web" } else { own }),
+            storage: project.storage.as_ref().map(ToString::to_string),
         },
     )
 }
@@ -373,6 +377,11 @@ fn process_start(name: &ProjectName, process: &Process) -> String {
     {
         *program = format!("/home/{name}/app/{program}");
     }
+    process_command(&words)
+}
+
+/// A command whose variables are left for systemd to fill in.
+pub(super) fn process_command(words: &[String]) -> String {
     words.iter().map(|word| exec_word(word, word.clone())).collect::<Vec<_>>().join(" ")
 }
 

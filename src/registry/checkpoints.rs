@@ -27,7 +27,7 @@ pub enum CheckpointKind {
 }
 
 impl CheckpointKind {
-    const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Auto,
         Self::Env,
         Self::Manual,

@@ -1,6 +1,7 @@
 //! What there is, in SQLite: projects, what they were handed, what is being done, what was done.
 
 mod allotments;
+mod backups;
 mod checkpoints;
 mod events;
 mod git;
@@ -9,6 +10,7 @@ mod processes;
 mod projects;
 mod releases;
 mod secrets;
+mod storage;
 
 use std::{path::Path, time::Duration};
 
@@ -16,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
+pub use backups::{Backup, BackupKind, BackupOrigin, BackupState};
 pub use checkpoints::{Checkpoint, CheckpointKind};
 pub use events::Event;
 pub use git::GitSource;
@@ -23,6 +26,7 @@ pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, W
 pub use projects::Project;
 pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
 pub use secrets::{Arrived, Audited, Definition, NewValue, SecretRow, Use};
+pub use storage::{Policy, Storage};
 
 use crate::error::{Error, Result};
 
@@ -39,6 +43,9 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/006-processes.sql")),
     M::up(include_str!("migrations/007-app-grants.sql")),
     M::up(include_str!("migrations/008-secrets.sql")),
+    M::up(include_str!("migrations/009-backups.sql")),
+    M::up(include_str!("migrations/010-own-redis.sql")),
+    M::up(include_str!("migrations/011-storage.sql")),
 ];
 
 pub struct Registry {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Allotment, Arrived, Live, Project, Registry, Wanted, allotments, events, lost, processes,
-    projects, releases, secrets,
+    projects, releases, secrets, storage,
 };
 use crate::{error::Result, names::ProjectName};
 
@@ -64,6 +64,8 @@ pub enum Change {
     Keys(Box<Project>),
     /// The processes that an operator added, and the timers that are off, are these.
     Processes(Box<Project>),
+    /// The databases that the project has are these.
+    Services(Box<Project>),
     /// A release of the project answers from now on, and its deploy is done.
     Live {
         project: ProjectName,
@@ -74,6 +76,8 @@ pub enum Change {
     Remove(ProjectName),
     /// Processes of the project have these secrets now.
     Secrets(Arrived),
+    /// The project's bucket is this one, or there is none.
+    Storage(Box<Project>),
 }
 
 /// A step as the journal keeps it: its number, and two texts that only the journal reads.
@@ -155,12 +159,14 @@ impl Registry {
                 match change {
                     Change::Add(project) => projects::insert(&tx, project)?,
                     Change::Processes(project) => processes::replace(&tx, project)?,
+                    Change::Services(project) => projects::replace_services(&tx, project)?,
                     Change::Keys(project) => projects::replace_keys(&tx, project)?,
                     Change::Live { project, live, deploy, phases } => {
                         releases::go_live(&tx, project, live, *deploy, phases)?;
                     }
                     Change::Remove(name) => projects::delete(&tx, name)?,
                     Change::Secrets(arrived) => secrets::go_live(&tx, arrived)?,
+                    Change::Storage(project) => storage::replace(&tx, project)?,
                 }
             }
             if outcome == Outcome::Undone {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Live, Registry, column, lost, processes, releases};
+use super::{Live, Registry, Storage, column, lost, processes, releases, storage};
 use crate::{
     error::{Error, Result},
     names::{CiKey, Domain, ProjectName, PublicKey, Runtime},
@@ -18,6 +18,9 @@ pub struct Project {
     pub uid: u32,
     pub port: u16,
     pub redis: Option<u32>,
+    /// Instead of a number of the server's Redis it has an instance that is its alone.
+    #[serde(default)]
+    pub own_redis: bool,
     pub postgres: bool,
     /// What starts it, if not the runtime's own command.
     pub start: Option<String>,
@@ -35,6 +38,9 @@ pub struct Project {
     /// Commands that its own processes may ask for.
     #[serde(default)]
     pub grants: Vec<String>,
+    /// Its bucket of object storage, where it has one.
+    #[serde(default)]
+    pub storage: Option<Storage>,
     /// Its removal has begun and will be completed.
     pub deleting: bool,
     /// What its requests go to, once something is deployed.
@@ -43,7 +49,7 @@ pub struct Project {
 
 const COLUMNS: &str = "SELECT p.name, p.runtime, p.uid, p.postgres, p.start, p.created_by, p.created_at, \
     p.deleting, (SELECT port FROM ports WHERE project = p.name AND role = 'web'), \
-    (SELECT number FROM redis_databases WHERE project = p.name), p.live, r.spec \
+    (SELECT number FROM redis_databases WHERE project = p.name), p.live, r.spec, p.own_redis \
     FROM projects p LEFT JOIN releases r ON r.project = p.name AND r.id = p.live";
 
 impl Registry {
@@ -77,6 +83,7 @@ impl Registry {
             }
         }
         processes::fill(self, &mut projects)?;
+        storage::fill(self, &mut projects)?;
         Ok(projects)
     }
 
@@ -137,11 +144,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         deleting: row.get(7)?,
         port: row.get(8)?,
         redis: row.get(9)?,
+        own_redis: row.get(12)?,
         domains: Vec::new(),
         keys: Vec::new(),
         ci_keys: Vec::new(),
         own: Vec::new(),
         grants: Vec::new(),
+        storage: None,
         off: Vec::new(),
         live: read_live(row)?,
     })
@@ -164,6 +173,7 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
         uid,
         port,
         redis,
+        own_redis,
         postgres,
         start,
         domains,
@@ -175,11 +185,11 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     } = project;
     let name = name.as_str();
     tx.execute(
-        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting, live) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting, live, own_redis) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             name, runtime.as_str(), uid, postgres, start, created_by, created_at.to_string(), deleting,
-            live.as_ref().map(|live| live.id.as_str())
+            live.as_ref().map(|live| live.id.as_str()), own_redis
         ],
     )?;
     if let Some(live) = live {
@@ -190,6 +200,7 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
         tx.execute("INSERT INTO domains VALUES (?1, ?2)", params![domain.as_str(), name])?;
     }
     processes::insert(tx, project)?;
+    storage::insert(tx, project)?;
     insert_keys(tx, project)
 }
 
@@ -213,6 +224,12 @@ pub(super) fn replace_keys(tx: &Transaction<'_>, project: &Project) -> rusqlite:
         tx.execute(sql, [project.name.as_str()])?;
     }
     insert_keys(tx, project)
+}
+
+/// Records which databases a project has.
+pub(super) fn replace_services(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {
+    let sql = "UPDATE projects SET postgres = ?2 WHERE name = ?1";
+    tx.execute(sql, params![project.name.as_str(), project.postgres]).map(|_| ())
 }
 
 pub(super) fn mark_deleting(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Result<()> {

@@ -24,7 +24,7 @@ pub enum ReleaseState {
     Staged,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Release {
     pub id: ReleaseId,
     pub state: ReleaseState,

@@ -59,6 +59,15 @@ impl<'a> Door<'a> {
         }
     }
 
+    /// Lets nobody in to a process that is about to go, whatever he was told before.
+    pub(super) fn shut(&self, host: &Host, on: bool) -> Result<()> {
+        match self {
+            Self::Port(_) => self.drain(host, on),
+            // Its socket goes with it.
+            Self::Socket { .. } => Ok(()),
+        }
+    }
+
     /// A socket under another name is not found. One that was started since is there by itself.
     fn hide(&self, host: &Host, on: bool) -> Result<()> {
         let (socket, hidden) = (self.socket("sock"), self.socket("drained"));

@@ -2,30 +2,37 @@
 //!
 //! A step looks, changes, takes back and takes away; each of the four may be done again.
 
+mod access_key;
 mod account;
 mod again;
 mod alias;
 mod block;
+mod bucket;
 mod database;
 mod detour;
 mod dir;
+mod doomed;
 mod door;
 mod entry;
 mod file;
+mod filled;
 mod gate;
 mod gone;
 mod group;
+mod handover;
 mod keyspace;
 mod leftovers;
 mod link;
 mod log;
 mod login;
 mod open_files;
+mod program;
 mod reach;
 mod restored;
 mod role;
 mod running;
 mod standby;
+mod swapped;
 mod switch;
 mod trigger;
 mod wall;
@@ -34,29 +41,36 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use access_key::{AccessKey, NoKey};
 pub use account::Account;
 pub use again::Again;
 pub use alias::{Alias, NoAlias, check_free};
 pub use block::{Block, Place};
+pub use bucket::{Bucket, NoBucket};
 pub use database::{Database, NotPublic};
 pub use detour::Detour;
 pub use dir::{Contents, Dir};
+pub use doomed::Doomed;
 pub use entry::Entry;
 pub use file::{File, Judge, Text};
+pub use filled::Filled;
 pub use gate::Gate;
 pub use gone::Gone;
 pub use group::Group;
+pub use handover::{Handover, Logins};
 pub use keyspace::{ACL_FILE, Keyspace, hash};
 pub use leftovers::Leftovers;
 pub use link::Link;
 pub use log::Log;
 pub use login::{Login, Member};
 pub use open_files::OpenFiles;
+pub use program::{Answering, Program};
 pub use reach::Reach;
-pub use restored::{Restored, aside, waits_for};
+pub use restored::{Restored, aside, drill, waits_for};
 pub use role::{GroupRole, Role};
 pub use running::{Running, Service, Stopped};
 pub use standby::Standby;
+pub use swapped::Swapped;
 pub use switch::{Switch, Target};
 pub use trigger::{MARK, MARK_PATH, Probe, Trigger};
 pub use wall::{Wall, WallTable};
@@ -66,6 +80,7 @@ pub use crate::sys::{
     Owner,
     postgres::GROUP_ROLE,
     redis::{ADMIN, SECRET, SOCKET, Version},
+    storage::{ACCOUNT, ADMIN_PORT, Place as StoragePlace, RPC_PORT, S3_PORT, TOKEN, WEB_PORT},
     users::User,
 };
 
@@ -194,9 +209,9 @@ macro_rules! any_step {
 }
 
 any_step! {
-    Account, Again, Alias, Block, Database, Detour, Dir, Entry, File, Gone, Group, GroupRole, Keyspace, Leftovers, Link,
-    Log, Login, Member, NoAlias, NotPublic, OpenFiles, Reach, Restored, Role, Running, Service, Standby, Stopped,
-    Wall, WallTable,
+    AccessKey, Account, Again, Alias, Answering, Block, Bucket, Database, Detour, Dir, Doomed, Entry, File, Filled, Gone, Group, GroupRole, Handover, Keyspace, Leftovers, Link,
+    Log, Login, Member, NoAlias, NoBucket, NoKey, NotPublic, OpenFiles, Program, Reach, Restored, Role, Running, Service, Standby, Stopped,
+    Swapped, Wall, WallTable,
 }
 
 impl Step for AnyStep {

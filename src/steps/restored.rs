@@ -16,6 +16,9 @@ use crate::{
 pub struct Restored {
     pub database: String,
     pub role: String,
+    /// The role whose password it is; what it makes is the other's.
+    #[serde(default)]
+    pub login: String,
     pub comment: String,
     pub dump: PathBuf,
     /// The checkpoint that what was there until then is for.
@@ -36,6 +39,11 @@ pub fn waits_for(checkpoint: &CheckpointId) -> String {
     format!("hostkit checkpoint {checkpoint}")
 }
 
+/// Where a backup is brought back to prove that it can be.
+pub fn drill(database: &str) -> String {
+    format!("{database}_drill")
+}
+
 /// Where one is filled before it is put in place.
 fn next(database: &str) -> String {
     format!("{database}_next")
@@ -43,7 +51,7 @@ fn next(database: &str) -> String {
 
 /// Takes away what stopped half-way may have left beside a database.
 pub(super) fn remove_beside(host: &Host, database: &str) -> Result<()> {
-    for name in [next(database), aside(database)] {
+    for name in [next(database), aside(database), drill(database)] {
         if host.database(&name)?.is_some() {
             host.drop_database(&name)?;
         }
@@ -67,7 +75,7 @@ impl Step for Restored {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        let Self { database, role, comment, dump, before, user, password } = self;
+        let Self { database, role, login, comment, dump, before, user, password } = self;
         let next = next(database);
         host.drop_database(&next)?;
         let empty = Database { name: next.clone(), owner: role.clone(), comment: comment.clone() };
@@ -75,7 +83,7 @@ impl Step for Restored {
         let password = password.clone().ok_or_else(|| {
             Error::failed("could not fill the database").caused_by("its password is not known")
         })?;
-        let login = Login { role: role.clone(), password, user: *user };
+        let login = Login { role: login.clone(), owner: role.clone(), password, user: *user };
         host.fill_database(&next, &login, dump, database)?;
         host.replace_database(database, &next, &aside(database), comment, &waits_for(before))
     }

@@ -17,23 +17,55 @@ pub struct Role {
     pub name: String,
     pub connections: u32,
     pub comment: String,
+    /// Of the two logins of a project one is valid; the other has no password.
+    #[serde(default = "yes")]
+    pub can_login: bool,
+    /// The role in whose name it works, and whose all that it makes is. Where it can't log in
+    /// either, there is none like it.
+    #[serde(default)]
+    pub stands_for: Option<String>,
     #[serde(skip)]
     pub password: Option<Secret>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Role {
+    fn attributes(&self) -> String {
+        if self.can_login { PLAIN.into() } else { format!("NO{PLAIN}") }
+    }
+
+    fn groups(&self) -> Vec<String> {
+        std::iter::once(GROUP_ROLE.to_owned()).chain(self.stands_for.clone()).collect()
+    }
+
+    fn is_to_be_gone(&self) -> bool {
+        !self.can_login && self.stands_for.is_some()
+    }
+
     fn differs(&self, is: &postgres::Role) -> Vec<String> {
         let mut differs: Vec<String> = is
             .attributes
             .split(' ')
-            .filter(|word| !PLAIN.split(' ').any(|plain| plain == *word))
+            .filter(|word| !self.attributes().split(' ').any(|plain| plain == *word))
             .map(|word| format!("{} (should not be)", word.to_lowercase()))
             .collect();
-        for group in is.groups.iter().filter(|group| *group != GROUP_ROLE) {
+        let groups = self.groups();
+        for group in is.groups.iter().filter(|group| !groups.contains(group)) {
             differs.push(format!("member of {group} (should not be)"));
         }
-        if !is.groups.iter().any(|group| group == GROUP_ROLE) {
-            differs.push(format!("no member of {GROUP_ROLE}"));
+        for group in groups.iter().filter(|group| !is.groups.contains(group)) {
+            differs.push(format!("no member of {group}"));
+        }
+        if is.stands_for != self.stands_for {
+            let whose = |role: &Option<String>| role.clone().unwrap_or_else(|| "itself".into());
+            let (is, wanted) = (whose(&is.stands_for), whose(&self.stands_for));
+            differs.push(format!("works for {is} (should for {wanted})"));
+        }
+        if !self.can_login && is.verifier.is_some() {
+            differs.push("has a password (should not)".into());
         }
         if i64::from(is.connections) != i64::from(self.connections) {
             differs
@@ -69,7 +101,41 @@ fn shape(name: &str, to: &postgres::Role, from_groups: &[String]) -> String {
     for group in &to.groups {
         sql.push_str(&format!("; GRANT {} TO {role}", identifier(group)));
     }
+    match &to.stands_for {
+        Some(owner) => sql.push_str(&format!("; ALTER ROLE {role} SET role = {}", literal(owner))),
+        None => sql.push_str(&format!("; ALTER ROLE {role} RESET role")),
+    }
     sql
+}
+
+/// Makes a role what it was, also where it is gone.
+pub(super) fn put_back(host: &Host, name: &str, was: &postgres::Role) -> Result<()> {
+    let is = host.role(name)?;
+    let make =
+        if is.is_none() { format!("CREATE ROLE {}; ", identifier(name)) } else { String::new() };
+    let groups = is.map(|is| is.groups).unwrap_or_default();
+    let sql = format!("{make}{}", shape(name, was, &groups));
+    host.sql(&format!("put the role `{name}` back"), &sql)
+}
+
+/// Nobody gets in by a role from now on, and whoever is in leaves.
+pub(super) fn end_logins(host: &Host, role: &str) -> Result<()> {
+    if host.role(role)?.is_none() {
+        return Ok(());
+    }
+    let sql = format!(
+        "ALTER ROLE {} NOLOGIN PASSWORD NULL; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}",
+        identifier(role),
+        literal(role)
+    );
+    host.sql(&format!("end the logins of `{role}`"), &sql)
+}
+
+/// Takes a role away; what it made in databases of others is theirs.
+pub(super) fn drop_role(host: &Host, role: &str) -> Result<()> {
+    host.strip_role(role)?;
+    let sql = format!("DROP ROLE IF EXISTS {}", identifier(role));
+    host.sql(&format!("remove the role `{role}`"), &sql)
 }
 
 impl Step for Role {
@@ -78,8 +144,14 @@ impl Step for Role {
     }
 
     fn check(&self, host: &Host) -> Result<Check> {
-        let Some(is) = host.role(&self.name)? else { return Ok(Check::absent()) };
-        let differs = self.differs(&is);
+        let Some(is) = host.role(&self.name)? else {
+            return Ok(if self.is_to_be_gone() { Check::InPlace } else { Check::absent() });
+        };
+        let differs = if self.is_to_be_gone() {
+            vec!["is there (should not be)".into()]
+        } else {
+            self.differs(&is)
+        };
         if differs.is_empty() {
             return Ok(Check::InPlace);
         }
@@ -89,8 +161,12 @@ impl Step for Role {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
+        if self.is_to_be_gone() {
+            return self.remove(host);
+        }
         let is = host.role(&self.name)?;
         let verifier = match (&self.password, &is) {
+            _ if !self.can_login => None,
             (Some(password), Some(is))
                 if is.verifier.as_ref().is_some_and(|v| postgres::verifies(v, password)) =>
             {
@@ -100,11 +176,12 @@ impl Step for Role {
             (None, is) => is.as_ref().and_then(|is| is.verifier.clone()),
         };
         let wanted = postgres::Role {
-            attributes: PLAIN.into(),
+            attributes: self.attributes(),
             connections: i32::try_from(self.connections).unwrap_or(i32::MAX),
-            groups: vec![GROUP_ROLE.into()],
+            groups: self.groups(),
             comment: Some(self.comment.clone()),
             verifier,
+            stands_for: self.stands_for.clone(),
         };
         let role = identifier(&self.name);
         let make = if is.is_none() { format!("CREATE ROLE {role}; ") } else { String::new() };
@@ -125,26 +202,18 @@ impl Step for Role {
         };
         let was: postgres::Role = serde_json::from_slice(&kept)
             .map_err(|e| Error::failed("could not read a kept role").caused_by(e))?;
-        let groups = host.role(&self.name)?.map(|is| is.groups).unwrap_or_default();
-        host.sql(&format!("put the role `{}` back", self.name), &shape(&self.name, &was, &groups))
+        put_back(host, &self.name, &was)
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
-        host.strip_role(&self.name)?;
-        let sql = format!("DROP ROLE IF EXISTS {}", identifier(&self.name));
-        host.sql(&format!("remove the role `{}`", self.name), &sql)
+        if self.is_to_be_gone() {
+            end_logins(host, &self.name)?;
+        }
+        drop_role(host, &self.name)
     }
 
     fn revoke(&self, host: &Host) -> Result<()> {
-        if host.role(&self.name)?.is_none() {
-            return Ok(());
-        }
-        let sql = format!(
-            "ALTER ROLE {} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}",
-            identifier(&self.name),
-            literal(&self.name)
-        );
-        host.sql(&format!("end the logins of `{}`", self.name), &sql)
+        end_logins(host, &self.name)
     }
 }
 

@@ -165,10 +165,15 @@ impl Switch {
     pub(super) fn release_standby(&self, host: &Host) -> Result<()> {
         let Some((unit, environment, port)) = &self.standby else { return Ok(()) };
         self.door(&self.unit, self.port).drain(host, false)?;
+        let standby = self.door(unit, *port);
         if host.unit(unit)?.is_active() {
-            self.wait_for_end(&self.door(unit, *port), ON_THE_WAY);
+            self.wait_for_end(&standby, ON_THE_WAY);
+            // On a busy machine somebody may be later than that, and must not find it ending.
+            standby.shut(host, true)?;
+            self.wait_for_end(&standby, Duration::from_millis(5));
         }
-        standby::take_down(host, unit, environment)
+        standby::take_down(host, unit, environment)?;
+        standby.shut(host, false)
     }
 
     /// Waits until nobody has been connected for `quiet`, or their time is over.
@@ -176,8 +181,10 @@ impl Switch {
         let limit = Duration::from_secs(self.drain) + quiet;
         let start = Instant::now();
         let mut idle_since = start;
-        while idle_since.elapsed() <= quiet && start.elapsed() < limit && signals::check().is_ok() {
+        while start.elapsed() < limit && signals::check().is_ok() {
+            // Only a look that finds nobody ends it: a pause between two looks says nothing.
             match door.connections() {
+                Ok(0) if idle_since.elapsed() > quiet => return,
                 Ok(0) => {}
                 Ok(_) => idle_since = Instant::now(),
                 Err(_) => return,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Switch;
+use super::{Logins, Switch};
 use crate::{
     error::{Error, Result},
     names::Domain,
@@ -18,6 +18,8 @@ use crate::{
 pub enum Trigger {
     /// systemd reads a changed unit again; a new one it reads by itself.
     DaemonReload(String),
+    /// Of the two logins of a database the one ends that nothing runs with any more.
+    LoginEnds(Logins),
     /// nginx takes up its configuration, and answers with it.
     NginxReload(Option<Probe>),
     /// PostgreSQL reads its access rules again.
@@ -51,6 +53,7 @@ impl Trigger {
     pub fn title(&self) -> String {
         match self {
             Self::DaemonReload(_) => "systemd reads its units again".into(),
+            Self::LoginEnds(_) => "the other login of the database ends".into(),
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
             Self::RestartUnit(unit) => format!("{unit} restarts"),
@@ -69,6 +72,7 @@ impl Trigger {
             Self::Switch(_) => 2,
             Self::NginxReload(_) => 3,
             Self::StandbyGoes(_) => 4,
+            Self::LoginEnds(_) => 5,
         }
     }
 
@@ -82,6 +86,7 @@ impl Trigger {
     pub fn fire(&self, host: &Host) -> Result<()> {
         match self {
             Self::NginxReload(probe) => reload(host, probe.as_ref()).map(|_| ()),
+            Self::RestartUnit(unit) => restart(host, unit),
             Self::Switch(switch) => switch.forward(host),
             Self::WallLoad(file) => host.load_wall(file),
             other => other.fire_again(host),
@@ -98,6 +103,7 @@ impl Trigger {
                     Ok(())
                 }
             }
+            Self::LoginEnds(logins) => logins.settle(host),
             Self::NginxReload(_) => {
                 if host.unit(nginx::UNIT)?.is_active() {
                     outlast(&host.nginx_reload()?);
@@ -107,12 +113,9 @@ impl Trigger {
             Self::PostgresReload => {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
             }
-            Self::RestartUnit(unit) => {
-                host.redis_hang_up();
-                // What is restarted on purpose is not what the limit on restarts is meant for.
-                host.reset_failed(unit)?;
-                host.unit_job(Verb::Restart, unit)
-            }
+            // A unit that came with what is undone is gone with it.
+            Self::RestartUnit(unit) if host.unit(unit)?.load == "not-found" => Ok(()),
+            Self::RestartUnit(unit) => restart(host, unit),
             Self::StandbyGoes(switch) => switch.release_standby(host),
             Self::Switch(switch) => switch.back(host),
             Self::WallLoad(file) => {
@@ -135,6 +138,13 @@ pub(super) fn reload(host: &Host, probe: Option<&Probe>) -> Result<nginx::Worker
     let old = host.nginx_reload()?;
     wait(host, probe, &old)?;
     Ok(old)
+}
+
+fn restart(host: &Host, unit: &str) -> Result<()> {
+    host.redis_hang_up();
+    // What is restarted on purpose is not what the limit on restarts is meant for.
+    host.reset_failed(unit)?;
+    host.unit_job(Verb::Restart, unit)
 }
 
 /// Waits until no older worker takes a request, but not for one that nginx will not replace.

@@ -104,7 +104,7 @@ impl Cmd {
         self
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         #[expect(clippy::disallowed_methods, reason = "the one place where programs are run")]
         let mut command = Command::new(&self.program);
         command
@@ -125,7 +125,7 @@ impl Cmd {
         command
     }
 
-    fn spawn(&self, mut command: Command) -> Result<Child> {
+    pub(super) fn spawn(&self, mut command: Command) -> Result<Child> {
         if let Some(input) = &self.input {
             command.stdin(input.try_clone().context(|| "could not pass on a file".into())?);
         }
@@ -176,6 +176,15 @@ impl fmt::Display for Cmd {
 }
 
 impl Output {
+    pub(super) fn new(
+        command: String,
+        status: ExitStatus,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+    ) -> Self {
+        Self { command, status, stdout, stderr }
+    }
+
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }

@@ -12,7 +12,9 @@ use rustix::fs::MemfdFlags;
 
 use super::{
     Cmd, Host, Owner,
+    pipe::Ours,
     postgres::{identifier, literal},
+    restic::IDLE,
 };
 use crate::{
     error::{Context, Error, Result},
@@ -25,18 +27,27 @@ const LIMIT: Duration = Duration::from_hours(6);
 /// With whose rights a database is read and filled. Nothing in it runs with more.
 pub struct Login {
     pub role: String,
+    /// Whose all is that the role makes: mostly itself.
+    pub owner: String,
     pub password: Secret,
     pub user: Owner,
 }
 
 impl Login {
-    fn cmd(&self, program: &'static str, database: &str) -> Cmd {
+    pub(super) fn cmd(&self, program: &'static str, database: &str) -> Cmd {
         Cmd::new(program)
             .args(["--format=custom", "--host=127.0.0.1", "--no-password"])
             .args(["--username", &self.role, "--dbname", database])
             .env("PGPASSWORD", self.password.expose())
             .user(self.user)
             .limit(LIMIT)
+    }
+
+    /// With all that the login may read: also what it made in its own name.
+    fn dump(&self, database: &str) -> Cmd {
+        // Whoever holds a lock of a table for longer than that is not waited for.
+        let cmd = self.cmd("/usr/bin/pg_dump", database).arg("--lock-wait-timeout=20000");
+        cmd.env("PGOPTIONS", "-c role=none")
     }
 }
 
@@ -48,12 +59,38 @@ impl Host {
         self.effect(&format!("dump the database `{database}`"), || {
             let mut new = File::options();
             let file = new.write(true).create_new(true).mode(0o600).open(into).context(failed)?;
-            // Whoever holds a lock of a table for longer than that is not waited for.
-            let cmd = login.cmd("/usr/bin/pg_dump", database).arg("--lock-wait-timeout=20000");
-            self.ask_into(&cmd, file.try_clone().context(failed)?)?.success()?;
+            self.ask_into(&login.dump(database), file.try_clone().context(failed)?)?.success()?;
             file.sync_all().context(failed)?;
             Ok(file.metadata().context(failed)?.len())
         })
+    }
+
+    /// Dumps a database into what is open already.
+    pub fn dump_to(&self, database: &str, login: &Login, into: File) -> Result<()> {
+        self.ask_into(&login.dump(database), into)?.success().map(|_| ())
+    }
+
+    /// Dumps a database as it was at a moment, and hands it on as it comes.
+    pub fn stream_database(
+        &self,
+        database: &str,
+        login: &Login,
+        moment: &str,
+        to: &mut dyn Write,
+    ) -> Result<()> {
+        // What holds it together packs it, and finds again what did not change.
+        let cmd = login
+            .cmd("/usr/bin/pg_dump", database)
+            .args(["--lock-wait-timeout=20000", "--compress=0"])
+            .arg(format!("--snapshot={moment}"));
+        let mut dump = self.start(&cmd, Ours::Output)?;
+        let drained = dump.drain(to, IDLE);
+        let ended = match &drained {
+            Ok(_) => dump.finish()?.success().map(|_| ()),
+            Err(_) => Ok(()),
+        };
+        drained?;
+        ended
     }
 
     /// Fills an empty database from a dump: all of it, or an error. Extensions that only a
@@ -118,7 +155,7 @@ impl Host {
                 return Err(lacks("PostgreSQL does not have it", hint));
             }
         }
-        let sql = "SELECT n.nspname::text FROM pg_extension e \
+        let sql = "SELECT n.nspname::text, n.nspowner = 10 FROM pg_extension e \
                    JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = $1";
         let Some(row) = self.query_in(like, sql, &[&name])?.pop() else {
             let hint = format!(
@@ -126,14 +163,33 @@ impl Host {
             );
             return Err(lacks("only a superuser can make it, and none has for this project", hint));
         };
-        let schema: String = row.get(0);
-        let (of, role) = (identifier(&schema), identifier(&login.role));
+        let (schema, is_ours): (String, bool) = (row.get(0), row.get(1));
+        let (of, owner) = (identifier(&schema), identifier(&login.owner));
+        let whose = if is_ours { "postgres" } else { &owner };
         let sql = format!(
-            "CREATE SCHEMA IF NOT EXISTS {of} AUTHORIZATION {role}; CREATE EXTENSION IF NOT EXISTS {} SCHEMA {of}",
+            "CREATE SCHEMA IF NOT EXISTS {of} AUTHORIZATION {whose}; GRANT USAGE ON SCHEMA {of} TO {owner}; \
+             CREATE EXTENSION IF NOT EXISTS {} SCHEMA {of}",
             identifier(name)
         );
         self.sql_in(database, &format!("make the extension `{name}`"), &sql)?;
         Ok(Some(schema))
+    }
+
+    /// Makes an extension in a new database that its project had from a superuser before, where
+    /// only a superuser can make it.
+    pub fn give_again(&self, database: &str, role: &str, name: &str, schema: &str) -> Result<()> {
+        let sql = "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions \
+                   WHERE name = $1";
+        let rows = self.query(sql, &[&name])?;
+        if rows.first().and_then(|row| row.get::<_, Option<bool>>(0)) != Some(false) {
+            return Ok(());
+        }
+        let (of, role) = (identifier(schema), identifier(role));
+        let sql = format!(
+            "CREATE SCHEMA IF NOT EXISTS {of} AUTHORIZATION {role}; CREATE EXTENSION IF NOT EXISTS {} SCHEMA {of}",
+            identifier(name)
+        );
+        self.sql_in(database, &format!("make the extension `{name}`"), &sql)
     }
 
     /// How many bytes a database takes, if there is one.

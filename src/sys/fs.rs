@@ -232,6 +232,16 @@ impl Host {
         })
     }
 
+    /// Two directories change places, in one step.
+    pub fn exchange(&self, one: &Path, other: &Path) -> Result<()> {
+        let failed = || format!("could not put `{}` in place", other.display());
+        let (a, b) = (self.existing_place(one)?, self.existing_place(other)?);
+        self.effect(&format!("exchange `{}`", one.display()), || {
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(&a.dir, &a.name, &b.dir, &b.name, flags).context(failed)
+        })
+    }
+
     /// Gives a directory another name, also where its file system can't do that in one step.
     pub fn move_tree(&self, from: &Path, to: &Path) -> Result<()> {
         let mv = Cmd::new("/usr/bin/mv").args(["-T", "--"]).arg(from).arg(to);

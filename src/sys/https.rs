@@ -44,6 +44,35 @@ pub fn get(url: &str, longest: usize) -> Result<Answer> {
     })
 }
 
+/// Fetches something whose contents are known by their digest, from wherever it lies by now.
+pub fn download(url: &str, longest: usize) -> Result<Vec<u8>> {
+    let failed = |cause: String| {
+        Error::failed(format!("could not fetch `{url}`")).coded("not_fetched").caused_by(cause)
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    runtime()?.block_on(async {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::limited(5))
+            .connect_timeout(PATIENCE)
+            .read_timeout(PATIENCE)
+            .user_agent(concat!("hostkit/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| failed(said(&e)))?;
+        let mut answer = client.get(url).send().await.map_err(|e| failed(said(&e)))?;
+        if !answer.status().is_success() {
+            return Err(failed(format!("its status is {}", answer.status().as_u16())));
+        }
+        let mut bytes = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(|e| failed(said(&e)))? {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > longest {
+                return Err(failed(format!("it is longer than {longest} bytes")));
+            }
+        }
+        Ok(bytes)
+    })
+}
+
 /// The innermost cause: the outer ones only say that something failed.
 fn said(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;

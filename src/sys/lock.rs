@@ -19,6 +19,8 @@ const DIRECTORY: &str = "/run/hostkit/locks";
 
 /// What concerns the whole host: `init`, and whatever else must see it at rest.
 pub const HOST: &str = ".host";
+/// The repositories of backups on this server, which one command writes to at a time.
+pub const BACKUPS: &str = ".backups";
 /// Files that projects share. Held for moments, and never while something is printed.
 const SHARED: &str = ".shared";
 
@@ -184,6 +186,7 @@ fn read_holder(file: &mut File) -> String {
 fn locked(name: &str, holder: &str, wait: Duration) -> Error {
     let what = match name {
         HOST | SHARED => "the server",
+        BACKUPS => "the repository of backups",
         project => project,
     };
     Error::new(Kind::Locked, "locked", format!("{what} is being worked on"))

@@ -1,7 +1,9 @@
 //! The only door to the host: everything that hostkit changes goes through here.
 
 mod cmd;
+pub mod database_info;
 pub mod databases;
+pub mod digest;
 mod exchange;
 pub mod fastcgi;
 mod faults;
@@ -14,14 +16,20 @@ pub mod journald;
 mod keyfile;
 pub mod links;
 pub mod lock;
+pub mod moment;
 pub mod net;
 pub mod nginx;
 pub mod patience;
 pub mod peer;
+pub mod pipe;
 pub mod postgres;
 pub mod redis;
+pub mod redis_copy;
+pub mod redis_keys;
 pub mod relay;
+pub mod restic;
 pub mod signals;
+pub mod storage;
 pub mod sudo;
 pub mod system;
 pub mod systemd;

@@ -43,6 +43,9 @@ pub struct Role {
     pub groups: Vec<String>,
     pub comment: Option<String>,
     pub verifier: Option<String>,
+    /// In whose name its sessions work, if not in its own.
+    #[serde(default)]
+    pub stands_for: Option<String>,
 }
 
 /// A role that can log in and do nothing beyond its own databases.
@@ -93,7 +96,9 @@ impl Session {
             config.user("postgres").dbname(database);
             config.application_name(session_name(std::process::id()));
             config.options(
-                "-c statement_timeout=60s -c lock_timeout=20s -c client_min_messages=warning -c search_path=pg_catalog",
+                // Whoever owns a database sets what sessions in it begin with, unless they say it.
+                "-c statement_timeout=60s -c lock_timeout=20s -c client_min_messages=warning -c search_path=pg_catalog \
+                 -c role=none -c standard_conforming_strings=on -c default_transaction_read_only=off",
             );
             let connect = config.connect_raw(stream, NoTls);
             let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
@@ -256,7 +261,9 @@ impl Host {
             "SELECT {attributes}, r.rolconnlimit, \
              ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid \
                  WHERE m.member = r.oid ORDER BY 1), \
-             shobj_description(r.oid, 'pg_authid'), r.rolpassword \
+             shobj_description(r.oid, 'pg_authid'), r.rolpassword, \
+             (SELECT substr(c, 6) FROM pg_db_role_setting s, unnest(s.setconfig) c \
+                 WHERE s.setrole = r.oid AND s.setdatabase = 0 AND c LIKE 'role=%') \
              FROM pg_authid r WHERE r.rolname = $1"
         );
         let rows = self.query(&sql, &[&name])?;
@@ -266,6 +273,7 @@ impl Host {
             groups: row.get(2),
             comment: row.get(3),
             verifier: row.get(4),
+            stands_for: row.get(5),
         }))
     }
 
@@ -366,7 +374,7 @@ fn hmac(key: &[u8], text: &[u8]) -> Option<[u8; 32]> {
     Some(mac.finalize().into_bytes().into())
 }
 
-fn said(error: &tokio_postgres::Error) -> String {
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => match db.detail() {
             Some(detail) => format!("{} ({detail})", db.message()),

@@ -52,7 +52,7 @@ impl Host {
         talked.map_err(|e| Error::failed(format!("could not {what}")).caused_by(e))
     }
 
-    fn connect_redis(&self) -> Result<Connection> {
+    pub(super) fn connect_redis(&self) -> Result<Connection> {
         let secret = self.read_text(Path::new(SECRET))?.map(|text| Secret::new(text.trim()));
         let secret = secret.ok_or_else(|| {
             Error::not_ready("not_initialised", "hostkit has no access to Redis yet")
@@ -84,6 +84,26 @@ impl Host {
                 redis::cmd("SELECT").arg(0).query::<()>(c)
             })
         })
+    }
+
+    /// Talks to one database, and leaves the connection where it was.
+    pub(super) fn in_redis_database<T>(
+        &self,
+        database: u32,
+        what: &str,
+        talk: impl FnOnce(&mut Connection) -> redis::RedisResult<T>,
+    ) -> Result<T> {
+        let talked = self.with_redis(what, |c| {
+            redis::cmd("SELECT").arg(database).query::<()>(c)?;
+            let talked = talk(c);
+            redis::cmd("SELECT").arg(0).query::<()>(c)?;
+            talked
+        });
+        if talked.is_err() {
+            // Where it stands nobody knows.
+            self.redis_hang_up();
+        }
+        talked
     }
 
     pub fn redis_user(&self, name: &str) -> Result<Option<AclUser>> {
@@ -158,7 +178,10 @@ pub fn keyspace(info: &str) -> BTreeMap<u32, u64> {
     info.lines().filter_map(keyspace_line).collect()
 }
 
-fn connect(address: ConnectionAddr, settings: RedisConnectionInfo) -> Result<Connection> {
+pub(super) fn connect(
+    address: ConnectionAddr,
+    settings: RedisConnectionInfo,
+) -> Result<Connection> {
     let info: ConnectionInfo = address.into_connection_info().map_err(|e| down(&e))?;
     let client = redis::Client::open(info.set_redis_settings(settings.set_skip_set_lib_name()))
         .map_err(|e| down(&e))?;

@@ -84,12 +84,17 @@ impl Vps {
 
     /// A server where `hostkit init` is done.
     pub fn ready() -> Self {
-        Self::boot_new(Some(&ready_layer()), None)
+        Self::boot_new(Some(&layer("ready", |_| ())), None)
     }
 
     /// One that is ready, and has only so much memory.
     pub fn small(bytes: u64) -> Self {
-        Self::boot_new(Some(&ready_layer()), Some(bytes))
+        Self::boot_new(Some(&layer("ready", |_| ())), Some(bytes))
+    }
+
+    /// A server that is ready, with more on it: made by whichever test needs it first.
+    pub fn with(what: &str, fill: impl FnOnce(&Self)) -> Self {
+        Self::boot_new(Some(&layer(what, fill)), None)
     }
 
     /// One that is ready, where nothing limits how often something is deployed.
@@ -334,18 +339,20 @@ fn script_with(args: &[&str], memory: &str) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// A disk on which this program has done `hostkit init`: made by whichever test needs it first.
-fn ready_layer() -> String {
+/// A disk on which this program has done `hostkit init` and more: made by whichever test needs it
+/// first.
+fn layer(what: &str, fill: impl FnOnce(&Vps)) -> String {
     let meta = std::fs::metadata(HOSTKIT).unwrap();
     let made = meta.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
     let suite = std::env::var("HOSTKIT_VPS_SUITE").unwrap_or_else(|_| "bookworm".into());
-    let layer = format!("ready-{suite}-{:x}-{:x}", made.as_millis(), meta.len());
+    let layer = format!("{what}-{suite}-{:x}-{:x}", made.as_millis(), meta.len());
     std::fs::create_dir_all(home()).unwrap();
     let lock = File::create(home().join(format!("{suite}.layer-lock"))).unwrap();
     lock.lock().unwrap();
     if !home().join("layers").join(&layer).exists() {
         let vps = Vps::bare();
         vps.hostkit(&format!("init --base-domain {BASE_DOMAIN}")).succeeds();
+        fill(&vps);
         vps.sh("rm -rf /var/log/journal/* /run/hostkit; sync").succeeds();
         script(&["keep", &vps.name, &layer]);
         std::mem::forget(vps);

@@ -27,8 +27,9 @@ pub enum Command {
 
 /// Take away what has outlived its use
 ///
-/// Of those that a deploy took, one stays for each release that stays; of others, the newest.
-/// What a person took stays until it is deleted. Each deploy does this, too.
+/// Of those that a deploy took, one stays for each release that stays. Those before a restoration
+/// stay 30 days, those of a timer 7, and of either kind seven at most and one at least. What a
+/// person took stays until it is deleted. Each new checkpoint does this, too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit checkpoint cleanup my-shop")]
@@ -48,6 +49,9 @@ pub struct CreateArgs {
     /// Words to know it by
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// For timers: it goes by itself after some days
+    #[arg(long)]
+    auto: bool,
 }
 
 /// One checkpoint
@@ -81,6 +85,17 @@ pub struct ListArgs {
     /// Also those of the environment alone
     #[arg(long)]
     all: bool,
+    /// Only those of this kind
+    #[arg(long = "type", value_name = "KIND", value_parser = kind)]
+    kind: Option<CheckpointKind>,
+}
+
+fn kind(text: &str) -> Result<CheckpointKind, String> {
+    let all = CheckpointKind::ALL.iter();
+    all.clone().find(|kind| kind.as_str() == text).copied().ok_or_else(|| {
+        let all: Vec<&str> = all.map(|kind| kind.as_str()).collect();
+        format!("one of: {}", all.join(", "))
+    })
 }
 
 #[derive(Serialize)]
@@ -93,6 +108,8 @@ struct Info {
     #[serde(flatten)]
     checkpoint: Checkpoint,
     variables: usize,
+    /// Until when it is kept, or why.
+    stays: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     dump_path: Option<String>,
 }
@@ -141,7 +158,9 @@ fn create(args: &CreateArgs, cx: &mut Context) -> Result<()> {
     let _held = cx.take_project(&name, "checkpoint create")?;
     let project = cx.registry()?.living_project(&name)?;
     take::settle(cx, &project)?;
-    let made = take::take(cx, &project, CheckpointKind::Manual, args.note.as_deref())?;
+    let kind = if args.auto { CheckpointKind::Auto } else { CheckpointKind::Manual };
+    let made = take::take(cx, &project, kind, args.note.as_deref())?;
+    take::prune(cx, &name)?;
     cx.record(Some(&name), "checkpoint create", Ok(()))?;
     let text = if cx.ui.voice.quiet {
         format!("{}\n", made.id)
@@ -196,13 +215,30 @@ fn info(args: &OneArgs, cx: &mut Context) -> Result<()> {
     if let Some(release) = &checkpoint.release {
         text += &told("release", release.as_str());
     }
+    let stays = stays(&checkpoint);
+    text += &told("stays", &stays);
     text += &told("variables", &variables.to_string());
     for (what, value) in [("dump", &dump_path), ("note", &checkpoint.note)] {
         text += &value.as_ref().map_or_else(String::new, |value| told(what, value));
     }
-    let data = Info { checkpoint, variables, dump_path };
+    let data = Info { checkpoint, variables, stays, dump_path };
     cx.ui.result("checkpoint info", Some(name.as_str()), &data, &text);
     Ok(())
+}
+
+fn stays(checkpoint: &Checkpoint) -> String {
+    match (take::days_of(checkpoint.kind), checkpoint.kind) {
+        (Some(days), _) => {
+            let until = checkpoint.made_at + jiff::SignedDuration::from_hours(24 * days);
+            format!(
+                "until {}, and longer while it is the newest of its kind",
+                until.strftime("%-d %b %Y")
+            )
+        }
+        (None, CheckpointKind::Manual) => "until it is deleted".into(),
+        (None, CheckpointKind::Env) => "while it is one of the 50 newest".into(),
+        (None, _) => "as long as its release".into(),
+    }
 }
 
 fn latest(args: &LatestArgs, cx: &mut Context) -> Result<()> {
@@ -222,7 +258,10 @@ fn list(args: &ListArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
     cx.registry()?.project(&name)?;
     let mut all = cx.registry()?.checkpoints(&name)?;
-    all.retain(|checkpoint| args.all || checkpoint.kind != CheckpointKind::Env);
+    all.retain(|checkpoint| match args.kind {
+        Some(kind) => checkpoint.kind == kind,
+        None => args.all || checkpoint.kind != CheckpointKind::Env,
+    });
     let mut table = Table::new(vec![
         Column::left("CHECKPOINT"),
         Column::left("KIND"),

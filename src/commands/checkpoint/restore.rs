@@ -1,5 +1,7 @@
 //! Puts a project's database, and its environment if asked for, back to a checkpoint.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::{find, take};
@@ -8,7 +10,7 @@ use crate::{
     envfile::EnvFile,
     error::{Error, Result},
     names::{CheckpointId, ProjectName},
-    projects::{self, ManagedEnv},
+    projects::{self, Comes, ManagedEnv},
     registry::{Checkpoint, NewOperation, Project, Way},
     steps::Restored,
     ui::{ago, bytes},
@@ -69,37 +71,10 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     confirm::ask(&question(&project, &checkpoint, with_database), args.yes, |why| {
         refused(&name, why, &format!("hostkit checkpoint restore {name} {id} --yes"))
     })?;
-    take::settle(cx, &project)?;
     let env = with_env.then(|| env_of(cx, &name, &id)).transpose()?;
     let env = env.map(|env| secrets::as_today(cx, &name, &env)).transpose()?;
-    let before = take::announce(cx, &project)?;
-    let restored = if with_database {
-        match step(cx, &project, &checkpoint, &before.id) {
-            Ok(step) => Some(step),
-            Err(error) => {
-                take::forget(cx, &name, &before.id)?;
-                return Err(error);
-            }
-        }
-    } else {
-        None
-    };
-    let actor = cx.caller.actor();
-    let new = NewOperation {
-        project: Some(&name),
-        verb: "checkpoint restore",
-        actor: &actor,
-        way: Way::Undo,
-    };
-    let done = cx.carry_out(&new, None, |_, _| {
-        Ok((projects::restore_plan(&project, restored, env.as_deref()), Vec::new()))
-    });
-    if let Err(error) = done {
-        take::forget(cx, &name, &before.id)?;
-        return Err(error);
-    }
-    let settled = settle_after(cx, &project)?.unwrap_or(before);
-    take::prune(cx, &name)?;
+    let dump = with_database.then(|| take::dump_path(&name, &id));
+    let settled = put_back(cx, &project, "checkpoint restore", dump, env.as_deref())?;
     let data =
         Done { checkpoint: &id, before: Some(&settled.id), database: with_database, env: with_env };
     let text = format!(
@@ -109,6 +84,35 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     );
     cx.ui.result("checkpoint restore", Some(name.as_str()), &data, &text);
     Ok(())
+}
+
+/// Reads a dump into a new database that takes the place of the present one, which becomes a
+/// checkpoint: the way in which any of them comes back. An environment goes back with it.
+pub fn put_back(
+    cx: &mut Context,
+    project: &Project,
+    verb: &'static str,
+    dump: Option<PathBuf>,
+    env: Option<&str>,
+) -> Result<Checkpoint> {
+    let name = &project.name;
+    take::settle(cx, project)?;
+    let before = take::announce(cx, project)?;
+    let restored = dump.map(|dump| from_dump(cx, project, dump, &before.id)).transpose();
+    let actor = cx.caller.actor();
+    let new = NewOperation { project: Some(name), verb, actor: &actor, way: Way::Undo };
+    let done = restored.and_then(|restored| {
+        cx.carry_out(&new, None, |_, _| {
+            Ok((projects::data_plan(project, restored.map(|step| Comes::Back(vec![step.into()])), env), Vec::new()))
+        })
+    });
+    if let Err(error) = done {
+        take::forget(cx, name, &before.id)?;
+        return Err(error);
+    }
+    let settled = settle_after(cx, project)?.unwrap_or(before);
+    take::prune(cx, name)?;
+    Ok(settled)
 }
 
 /// After a restoration that held: if this fails, only the tidying up is left.
@@ -150,10 +154,22 @@ pub fn step(
     checkpoint: &Checkpoint,
     before: &CheckpointId,
 ) -> Result<Restored> {
+    from_dump(cx, project, take::dump_path(&project.name, &checkpoint.id), before)
+}
+
+fn from_dump(
+    cx: &Context,
+    project: &Project,
+    dump: PathBuf,
+    before: &CheckpointId,
+) -> Result<Restored> {
     let name = &project.name;
-    let dump = take::dump_path(name, &checkpoint.id);
+    if !project.postgres {
+        return Err(Error::conflict("no_database", format!("{name} has no database"))
+            .hint(format!("make one first: `hostkit db create {name}`")));
+    }
     if cx.host.meta(&dump)?.is_none() {
-        return Err(Error::missing("no_dump", format!("the dump of {} is gone", checkpoint.id))
+        return Err(Error::missing("no_dump", "the dump is gone")
             .caused_by(format!("there is no `{}`", dump.display())));
     }
     take::check_room(cx, &name.database(), 2)?;
@@ -161,6 +177,7 @@ pub fn step(
     Ok(Restored {
         database: name.database(),
         role: name.role(),
+        login: login.role,
         comment: format!("hostkit project {name}"),
         dump,
         before: before.clone(),
@@ -175,7 +192,10 @@ pub fn env_of(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<Str
         |path: std::path::PathBuf| EnvFile::parse(&cx.host.read_text(&path)?.unwrap_or_default());
     let now = read(name.env_file())?;
     let mut then = read(take::env_path(name, id))?;
-    for key in ManagedEnv::KEYS {
+    let bucket = name.bucket();
+    let keys: Vec<&str> =
+        ManagedEnv::keys_in(&now, &bucket).chain(ManagedEnv::keys_in(&then, &bucket)).collect();
+    for key in keys {
         match now.get(key) {
             Some(value) => then.set(key, value)?,
             None => drop(then.unset(key)),

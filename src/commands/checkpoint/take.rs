@@ -1,8 +1,11 @@
 //! Takes checkpoints, and takes away those that nobody will go back to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     commands::Context,
@@ -19,12 +22,26 @@ pub const ROOT: &str = "/var/lib/hostkit/checkpoints";
 const KEPT_ENV: usize = 50;
 const KEPT_OTHERS: usize = 7;
 
+/// How long one stays that nothing needs. The newest of its kind stays all the same.
+pub fn days_of(kind: CheckpointKind) -> Option<i64> {
+    match kind {
+        CheckpointKind::Auto => Some(7),
+        CheckpointKind::PreRestore => Some(30),
+        _ => None,
+    }
+}
+
 pub fn env_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
     Path::new(ROOT).join(name.as_str()).join(format!("{id}.env"))
 }
 
 pub fn dump_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
     Path::new(ROOT).join(name.as_str()).join(format!("{id}.dump"))
+}
+
+/// Where a dump lies that comes from elsewhere, until it is read.
+pub fn incoming_path(name: &ProjectName) -> PathBuf {
+    Path::new(ROOT).join(format!("{name}.incoming"))
 }
 
 fn new_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
@@ -123,7 +140,8 @@ fn dump(cx: &Context, project: &Project, id: &CheckpointId, database: &str) -> R
 /// As the project's own role, by the password in its `.env`.
 pub fn login(cx: &Context, project: &Project) -> Result<Login> {
     let text = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
-    let password = crate::projects::database_password(&text).ok_or_else(|| {
+    let found = crate::projects::database_login(&project.name, &text);
+    let (role, password) = found.ok_or_else(|| {
         Error::failed("could not open the database")
             .caused_by(format!(
                 "`{}` has no password for it in DATABASE_URL",
@@ -131,26 +149,35 @@ pub fn login(cx: &Context, project: &Project) -> Result<Login> {
             ))
             .hint(format!("make it right: `hostkit repair {}`", project.name))
     })?;
-    Ok(Login { role: project.name.role(), password, user: Owner::new(project.uid, project.uid) })
+    let user = Owner::new(project.uid, project.uid);
+    Ok(Login { role, owner: project.name.role(), password, user })
 }
 
 /// Fails unless there is room for so many copies of a database beside the reserve.
 pub fn check_room(cx: &Context, database: &str, copies: u64) -> Result<()> {
     let size = cx.host.database_size(database)?.unwrap_or(0);
     let wanted = size.saturating_mul(copies).saturating_add(cx.config.disk.reserve.0);
+    let what = format!("the database `{database}` takes {}", crate::ui::bytes(size));
     for dir in [ROOT, "/var/lib/postgresql"] {
-        let Some((free, _)) = cx.host.free_space(Path::new(dir))? else { continue };
-        if free < wanted {
-            let (free, size) = (crate::ui::bytes(free), crate::ui::bytes(size));
-            return Err(Error::not_ready("disk_full", format!("the file system of `{dir}` has too little room"))
-                .caused_by(format!(
-                    "the database `{database}` takes {size}, {free} are free, and {} stay so (`disk.reserve`)",
-                    cx.config.disk.reserve
-                ))
-                .hint("make room: `df -h`, `hostkit checkpoint list`"));
-        }
+        check_space(cx, Path::new(dir), wanted, &what)?;
     }
     Ok(())
+}
+
+/// Fails unless so much is free there, and the reserve in any case.
+pub fn check_space(cx: &Context, dir: &Path, wanted: u64, what: &str) -> Result<()> {
+    let reserve = cx.config.disk.reserve;
+    let Some((free, _)) = cx.host.free_space(dir)? else { return Ok(()) };
+    if free >= wanted.max(reserve.0) {
+        return Ok(());
+    }
+    let message = format!("the file system of `{}` has too little room", dir.display());
+    Err(Error::not_ready("disk_full", message)
+        .caused_by(format!(
+            "{what}, {} are free, and {reserve} stay so (`disk.reserve`)",
+            crate::ui::bytes(free)
+        ))
+        .hint("make room: `df -h`, `hostkit checkpoint list`"))
 }
 
 /// Makes a checkpoint of what a restoration has put aside, and lets go of it.
@@ -182,9 +209,12 @@ pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>>
 
 /// Takes away those that have outlived their use. What a person took stays.
 pub fn prune(cx: &mut Context, name: &ProjectName) -> Result<Vec<CheckpointId>> {
+    // Of a restoration that did not live to end.
+    cx.host.remove_file(&incoming_path(name))?;
     let releases: Vec<_> =
         cx.registry()?.releases(name)?.into_iter().map(|release| release.id).collect();
-    let (mut ended, mut env, mut others) = (Vec::new(), 0, 0);
+    let (mut ended, mut env) = (Vec::new(), 0);
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
     let mut gone = Vec::new();
     for checkpoint in cx.registry()?.checkpoints(name)? {
         let stays = match checkpoint.kind {
@@ -199,8 +229,9 @@ pub fn prune(cx: &mut Context, name: &ProjectName) -> Result<Vec<CheckpointId>> 
                 is_first && checkpoint.release.is_some_and(|id| releases.contains(&id))
             }
             CheckpointKind::Auto | CheckpointKind::PreRestore => {
-                others += 1;
-                others <= KEPT_OTHERS
+                let newer = others.entry(checkpoint.kind.as_str()).or_default();
+                *newer += 1;
+                *newer == 1 || *newer <= KEPT_OTHERS && !is_over(&checkpoint)
             }
         };
         if !stays {
@@ -209,6 +240,11 @@ pub fn prune(cx: &mut Context, name: &ProjectName) -> Result<Vec<CheckpointId>> 
         }
     }
     Ok(gone)
+}
+
+fn is_over(checkpoint: &Checkpoint) -> bool {
+    let age = Timestamp::now().duration_since(checkpoint.made_at);
+    days_of(checkpoint.kind).is_some_and(|days| age > SignedDuration::from_hours(24 * days))
 }
 
 /// The row first: a checkpoint that is listed is whole.

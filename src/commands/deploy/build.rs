@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     projects::{Phase, Recipe, Serves},
     registry::Live,
-    release::{Process, Route},
+    release::{Process, Route, Spec},
     sys::{FileKind, Owner, links::Copied},
 };
 
@@ -124,18 +124,27 @@ impl Stage<'_> {
     }
 
     /// Runs what has to run once before requests move: migrations, and steps of the manifest's.
-    pub fn prepare(&mut self, cx: &Context, process: &Process, recipe: &Recipe) -> Result<()> {
+    pub fn prepare(
+        &mut self,
+        cx: &Context,
+        process: &Process,
+        spec: &Spec,
+        (seconds, memory): (u64, u64),
+    ) -> Result<()> {
         let command = self.absolute(&process.command);
         let environment: Vec<(String, String)> =
-            recipe.spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+            spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         self.phase(cx, &process.name, |stage| {
             let unit = Unit {
                 title: "prepare",
+                command: &command,
                 environment: &environment,
                 overrides: &BTreeMap::new(),
                 directory: &process.directory,
+                input: None,
                 is_staged: false,
-                ..of_build(recipe, &command)
+                seconds,
+                memory,
             };
             stage.run(cx, &unit)?;
             Ok(((), command.join(" ")))

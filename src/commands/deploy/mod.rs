@@ -206,7 +206,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
             phases,
             env: None,
             secrets,
-            restored: None,
+            data: None,
         };
         switch::carry_out(cx, move_to, watch).map(|phases| (made, phases))
     });
@@ -343,7 +343,8 @@ fn make(
         .collect();
     checkpoint(args, cx, begun, stage, !before.is_empty())?;
     for process in &before {
-        stage.prepare(cx, process, &recipe)?;
+        let limits = (recipe.timeout, recipe.memory);
+        stage.prepare(cx, process, &recipe.spec, limits)?;
     }
     Ok(Made { recipe, revision, came })
 }

@@ -5,6 +5,7 @@ use crate::{
     commands::{Context, env, secrets::deliver},
     envfile::EnvFile,
     error::{Error, Result},
+    names::ProjectName,
     projects::{ManagedEnv, Recipe},
     registry::Project,
     secret::{Generated, Secret},
@@ -51,21 +52,30 @@ pub fn check(cx: &mut Context, project: &Project, recipe: &Recipe) -> Result<()>
 /// Fails where the manifest wants a database that the project lacks.
 pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
     let name = &project.name;
-    for (wanted, has, what, without) in [
-        (recipe.services.postgres, project.postgres, "PostgreSQL", "--no-db"),
-        (recipe.services.redis, project.redis.is_some(), "Redis", "--no-redis"),
+    let make: fn(&ProjectName) -> String = |name| format!("make one: `hostkit db create {name}`");
+    let anew: fn(&ProjectName) -> String = |name| {
+        format!(
+            "make it anew: `hostkit project delete {name}`, then `hostkit provision {name}` \
+             without --no-redis; or leave it out of [services]"
+        )
+    };
+    for (wanted, has, what, how) in [
+        (recipe.services.postgres, project.postgres, "PostgreSQL", make),
+        (recipe.services.redis, project.redis.is_some() || project.own_redis, "Redis", anew),
     ] {
         if wanted == Some(true) && !has {
             return Err(Error::conflict(
                 "service_missing",
                 format!("{name} has no database of {what}, and hostkit.toml wants one"),
             )
-            .caused_by("it was made without one, and a project keeps what it was made with")
-            .hint(format!(
-                "make it anew: `hostkit project delete {name}`, then `hostkit provision {name}` \
-                 without {without}; or leave it out of [services]"
-            )));
+            .caused_by("it was made without one")
+            .hint(how(name)));
         }
+    }
+    if recipe.services.storage == Some(true) && project.storage.is_none() {
+        let message = format!("{name} has no object storage, and hostkit.toml wants it");
+        return Err(Error::conflict("service_missing", message)
+            .hint(format!("give it some: `hostkit storage enable {name}`")));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     error::{Error, Result},
     names::{ProjectName, ReleaseId},
+    projects::Comes,
     registry::{Checkpoint, Live, NewDeploy, Project, Release, ReleaseState},
     steps::Restored,
     sys::signals,
@@ -228,7 +229,7 @@ fn go(
         phases: BTreeMap::new(),
         env: env.as_deref(),
         secrets,
-        restored,
+        data: restored.map(|step| Comes::Back(vec![step.into()])),
     };
     match switch::carry_out(cx, to, 0) {
         Ok(_) if before.is_some() => restore::settle_after(cx, project).map(|_| ()),

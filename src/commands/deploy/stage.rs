@@ -110,7 +110,7 @@ impl<'a> Stage<'a> {
         &self.project.name
     }
 
-    pub(super) fn dir(&self) -> PathBuf {
+    pub fn dir(&self) -> PathBuf {
         staging(self.name()).join(self.id.as_str())
     }
 

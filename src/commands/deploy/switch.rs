@@ -15,11 +15,11 @@ use crate::{
     },
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
-    projects::{self, From},
+    projects::{self, Comes, From},
     registry::{Change, Live, NewDeploy, NewOperation, Project, Release, ReleaseState, Way},
     release::Spec,
     secret::Secret,
-    steps::{Restored, check_free},
+    steps::check_free,
     sys::signals,
 };
 
@@ -34,8 +34,8 @@ pub struct Move<'a> {
     pub env: Option<&'a str>,
     /// What processes get of the project's secrets.
     pub secrets: Option<Delivery>,
-    /// What the database is put back to, where the release comes with its data.
-    pub restored: Option<Restored>,
+    /// What becomes of the database, where the release comes with its data.
+    pub data: Option<Comes>,
 }
 
 /// So many attempts are remembered, with what their builds said.
@@ -50,13 +50,13 @@ pub fn carry_out(cx: &mut Context, mut to: Move<'_>, watch: u64) -> Result<BTree
     let logs = Logs::of(to.project, &to.live);
     let start = Instant::now();
     let mut phases = to.phases.clone();
-    let restored = to.restored.take();
     let had = match &to.secrets {
         Some(_) => deliver::as_is(cx, to.project, &to.live)?,
         None => None,
     };
+    let data = to.data.take();
     let to = &to;
-    let error = match apply(cx, to, restored) {
+    let error = match apply(cx, to, data) {
         Ok(()) => {
             let took = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             phases.insert("switch".into(), took);
@@ -82,6 +82,7 @@ pub fn again(
     live: &Live,
     verb: &str,
     env: Option<&str>,
+    data: Option<Comes>,
 ) -> Result<()> {
     let actor = cx.caller.actor();
     let secrets = deliver::pending(cx, project, live, verb, env)?;
@@ -96,7 +97,7 @@ pub fn again(
     })?;
     let phases = BTreeMap::new();
     let live = live.clone();
-    let to = Move { project, live, verb, deploy, phases, env, secrets, restored: None };
+    let to = Move { project, live, verb, deploy, phases, env, secrets, data };
     let switched = carry_out(cx, to, 0);
     if let Err(error) = &switched {
         cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
@@ -104,7 +105,7 @@ pub fn again(
     switched.map(|_| ())
 }
 
-fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<()> {
+fn apply(cx: &mut Context, to: &Move<'_>, data: Option<Comes>) -> Result<()> {
     let Move { project, verb, deploy, phases, secrets, .. } = to;
     let live = &with_its_names(cx, project, &to.live)?;
     let written = secrets.as_ref().and_then(|secrets| secrets.env.as_ref());
@@ -128,7 +129,7 @@ fn apply(cx: &mut Context, to: &Move<'_>, restored: Option<Restored>) -> Result<
         is_up: unit.is_active(),
         env,
         credentials,
-        restored,
+        data,
         now,
     };
     let actor = cx.caller.actor();
@@ -271,7 +272,7 @@ fn go_back(cx: &mut Context, failed: &Move<'_>, secrets: Option<Delivery>) -> Re
         phases: BTreeMap::new(),
         env: None,
         secrets,
-        restored: None,
+        data: None,
     };
     apply(cx, &back, None)?;
     cx.registry()?.condemn_release(name, &failed.live.id)

@@ -1,5 +1,6 @@
 //! `hostkit doctor`: every prerequisite and every invariant, each by name.
 
+pub mod backups;
 pub mod host;
 pub mod projects;
 

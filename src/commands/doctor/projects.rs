@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     names::ProjectName,
     plan::{Ground, differences},
+    projects,
     registry::{OFFSETS, Project},
     steps::{MARK, MARK_PATH},
     sys::{http, net},
@@ -50,6 +51,7 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
             );
         }
     }
+    checks.extend(super::backups::checks(cx, &projects));
     match strays(cx, &projects) {
         Ok(strays) => checks.extend(strays),
         Err(error) => checks.push(Check::error("nothing without a project", &error)),
@@ -113,9 +115,28 @@ fn site(cx: &Context, project: &Project) -> Check {
     }
 }
 
+/// The units of all that there is: a worker's looks like that of a project.
+fn units_of(projects: &[Project]) -> Vec<String> {
+    let units = |project: &Project| {
+        let spec = project.live.as_ref().map(|live| &live.spec);
+        projects::unit_names(project, spec)
+    };
+    projects.iter().flat_map(units).collect()
+}
+
+/// `hostkit project shop, given up`
+fn owner_of(comment: &str) -> &str {
+    let rest = comment.trim_start_matches("hostkit project ");
+    rest.split_once(',').map_or(rest, |(name, _)| name)
+}
+
 /// Files, units, users, roles and Redis users that are hostkit's and belong to no project.
 fn strays(cx: &Context, projects: &[Project]) -> Result<Vec<Check>> {
-    let known = |name: &str| projects.iter().any(|project| project.name.as_str() == name);
+    let units = units_of(projects);
+    let known = |name: &str| {
+        let unit = format!("hostkit-{name}.service");
+        projects.iter().any(|project| project.name.as_str() == name) || units.contains(&unit)
+    };
     let mut strays = Vec::new();
     for (dir, before, after) in [
         ("/etc/systemd/system", "hostkit-", ".service"),
@@ -156,7 +177,7 @@ fn strays(cx: &Context, projects: &[Project]) -> Result<Vec<Check>> {
     );
     for row in rows.unwrap_or_default() {
         let (role, comment): (String, String) = (row.get(0), row.get(1));
-        if !known(comment.trim_start_matches("hostkit project ")) {
+        if !known(owner_of(&comment)) {
             strays.push(format!("role {role}"));
         }
     }

@@ -248,7 +248,7 @@ fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
             Some(_) => {}
         }
     }
-    for (key, _) in ours.variables().filter(|(key, _)| !ManagedEnv::KEYS.contains(key)) {
+    for (key, _) in ours.variables().filter(|(key, _)| !ManagedEnv::holds(&project, key)) {
         if theirs.get(key).is_none() {
             differs.insert(key.to_owned(), "only on the server");
         }
@@ -263,11 +263,12 @@ fn diff(args: &DiffArgs, cx: &mut Context) -> Result<()> {
 
 /// The variables of a file, but for those that hostkit sets.
 fn owners_variables(cx: &mut Context, args: &ImportArgs) -> Result<Vec<(String, Value)>> {
+    let project = cx.registry()?.project(&args.name.parse()?)?;
     let file = EnvFile::parse(&read(cx, &args.file)?)?;
     let sealed = secrets::is_sealed(cx, &args.name.parse()?)?;
     Ok(file
         .variables()
-        .filter(|(key, _)| !ManagedEnv::KEYS.contains(key) && !sealed.iter().any(|s| s == key))
+        .filter(|(key, _)| !ManagedEnv::holds(&project, key) && !sealed.iter().any(|s| s == key))
         .map(|(key, value)| (key.to_owned(), Value::new(value)))
         .collect())
 }
@@ -283,11 +284,11 @@ fn import(args: &ImportArgs, cx: &mut Context) -> Result<()> {
 fn sync(args: &SyncArgs, cx: &mut Context) -> Result<()> {
     let wanted = owners_variables(cx, &args.import)?;
     let project = cx.registry()?.project(&args.import.name.parse()?)?;
-    let made = project.live.map(|live| live.spec.generated).unwrap_or_default();
     let sealed = secrets::is_sealed(cx, &project.name)?;
+    let made = project.live.as_ref().map(|live| live.spec.generated.clone()).unwrap_or_default();
     change(cx, &args.import.name, "env sync", &args.import.how, &[], |file| {
         let stays = |key: &str| {
-            ManagedEnv::KEYS.contains(&key)
+            ManagedEnv::holds(&project, key)
                 || made.contains_key(key)
                 || sealed.iter().any(|sealed| sealed == key)
                 || wanted.iter().any(|(named, _)| named == key)
@@ -329,8 +330,8 @@ fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
             }
         };
         check_key(key)?;
-        refuse_managed(key)?;
         secrets::refuse_sealed(cx, &project.name, key)?;
+        refuse_managed(&project, key)?;
         wanted.push((key, value));
     }
     change(cx, &args.name, "env set", &args.how, &made, |file| {
@@ -338,8 +339,8 @@ fn set(args: &SetArgs, cx: &mut Context) -> Result<()> {
     })
 }
 
-fn refuse_managed(key: &str) -> Result<()> {
-    if !ManagedEnv::KEYS.contains(&key) {
+fn refuse_managed(project: &Project, key: &str) -> Result<()> {
+    if !ManagedEnv::holds(project, key) {
         return Ok(());
     }
     Err(Error::usage("managed", format!("`{key}` is hostkit's own to set"))
@@ -347,9 +348,10 @@ fn refuse_managed(key: &str) -> Result<()> {
 }
 
 fn unset(args: &UnsetArgs, cx: &mut Context) -> Result<()> {
-    args.keys.iter().try_for_each(|key| refuse_managed(key))?;
     let name: ProjectName = args.name.parse()?;
     args.keys.iter().try_for_each(|key| secrets::refuse_sealed(cx, &name, key))?;
+    let project = cx.registry()?.project(&name)?;
+    args.keys.iter().try_for_each(|key| refuse_managed(&project, key))?;
     change(cx, &args.name, "env unset", &args.how, &[], |file| {
         let absent = args.keys.iter().find(|key| !file.unset(key));
         absent.map_or(Ok(()), |key| Err(not_set(&name, key)))
@@ -445,7 +447,7 @@ fn restart(
     verb: &'static str,
     text: &str,
 ) -> Result<()> {
-    switch::again(cx, project, live, verb, Some(text)).map_err(|error| {
+    switch::again(cx, project, live, verb, Some(text), None).map_err(|error| {
         error.hint(format!("{} still runs with the environment that it had", project.name))
     })
 }

@@ -293,6 +293,6 @@ fn carry_out(cx: &mut Context, project: &Project, wanted: &[Process], verb: Verb
 /// The same release once more: beside the old processes first, and requests move when it answers.
 fn through_the_gate(cx: &mut Context, project: &Project) -> Result<()> {
     let Some(live) = &project.live else { return Ok(()) };
-    switch::again(cx, project, live, "service restart", None)
+    switch::again(cx, project, live, "service restart", None, None)
         .map_err(|error| error.hint(format!("see `hostkit service logs {}`", project.name)))
 }

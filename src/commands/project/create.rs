@@ -5,6 +5,7 @@ use crate::{
         Context, create,
         provision::{Settings, no_such_service},
         secrets::keys,
+        storage,
     },
     error::Result,
 };
@@ -40,15 +41,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
-    let asked = [(args.with_auth, "auth service"), (args.with_storage, "object storage")];
-    let new = args.settings.check(&args.name, "project create", args.with_db, cx)?;
-    match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, service)) => Err(no_such_service(service)),
-        None if args.with_secrets && !new.dry_run => {
-            cx.registry()?;
-            keys::ring_or_new(cx)?;
-            create::run(&new, cx)
-        }
-        None => create::run(&new, cx),
+    let mut new = args.settings.check(&args.name, "project create", args.with_db, cx)?;
+    if args.with_auth {
+        return Err(no_such_service("auth service"));
     }
+    new.storage = args.with_storage && storage::insisted(cx)?;
+    if args.with_secrets && !new.dry_run {
+        cx.registry()?;
+        keys::ring_or_new(cx)?;
+    }
+    create::run(&new, cx)
 }

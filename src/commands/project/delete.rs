@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    commands::{Context, backup, confirm, facts, git::store::Store},
+    commands::{Context, backup, confirm, db, facts, git::store::Store, storage},
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
@@ -52,6 +52,7 @@ struct Deleted {
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_db_freed: Option<u32>,
     database_deleted: bool,
+    bucket_deleted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup: Option<String>,
     milliseconds: u128,
@@ -91,6 +92,8 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let backup =
         if args.no_backup || project.deleting { None } else { Some(last_backup(cx, &project)?) };
     Store::of(&name).remove_mirrors(cx)?;
+    db::finish_removal(cx, &project)?;
+    cx.host.remove_tree(&backup::files::state_dir(&name))?;
     cx.take_away(&name, &plan)?;
     drop(held);
     let took = start.elapsed();
@@ -99,6 +102,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
         port_freed: project.port,
         redis_db_freed: project.redis,
         database_deleted: project.postgres,
+        bucket_deleted: project.storage.is_some(),
         backup,
         milliseconds: took.as_millis(),
     };
@@ -116,6 +120,9 @@ fn check_services(cx: &Context, project: &Project) -> Result<()> {
     if project.redis.is_some() {
         cx.host.redis_version()?;
     }
+    if project.storage.is_some() {
+        storage::check(cx)?;
+    }
     Ok(())
 }
 
@@ -126,12 +133,12 @@ struct Completed {
 
 /// The plan of a project whose own files can no longer be read: they are going anyway.
 fn bare_plan(cx: &Context, project: &Project, error: Error) -> Result<Plan> {
-    if matches!(error.code, "redis_down" | "postgres_down") {
+    if matches!(error.code, "redis_down" | "postgres_down" | "storage_down") {
         return Err(error);
     }
     let mut facts = facts::of_project(&cx.host, project).unwrap_or_else(|_| Facts::unknown());
     facts.env = None;
-    let passwords = crate::projects::passwords(None)?;
+    let passwords = facts::passwords(cx, project, None)?;
     facts::plan_with(cx, project, &facts, &passwords, Ground::Known)
 }
 

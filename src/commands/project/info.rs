@@ -42,6 +42,8 @@ struct Info {
     ports: std::collections::BTreeMap<&'static str, u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_db: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_redis: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +88,7 @@ fn gather(cx: &Context, project: &Project) -> Result<Info> {
         port: project.port,
         ports: OFFSETS.iter().map(|(role, offset)| (*role, project.port + offset)).collect(),
         redis_db: project.redis,
+        own_redis: project.own_redis,
         database: project.postgres.then(|| name.database()),
         database_user: project.postgres.then(|| name.role()),
         start_cmd: project.start.clone(),
@@ -128,6 +131,9 @@ fn render(info: &Info, paint: Paint) -> String {
     line("logs", info.logs.clone());
     if let Some(n) = info.redis_db {
         line("redis", format!("database {n}, user {}", info.name));
+    }
+    if info.own_redis {
+        line("redis", "an instance of its own".into());
     }
     if let (Some(database), Some(user)) = (&info.database, &info.database_user) {
         line("postgres", format!("{database}, role {user}"));

@@ -61,7 +61,10 @@ pub fn run(_: &Args, cx: &mut Context) -> Result<()> {
             state.painted(paint),
             project.runtime.to_string(),
             project.port.to_string(),
-            project.redis.map_or_else(|| "-".into(), |n| n.to_string()),
+            match project.redis {
+                Some(number) => number.to_string(),
+                None => if project.own_redis { "own" } else { "-" }.into(),
+            },
             database.clone().unwrap_or_else(|| "-".into()),
             domains.join(" "),
             ago(project.created_at),

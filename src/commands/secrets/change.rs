@@ -342,7 +342,7 @@ fn change(
     let is_up = cx.host.unit(&name.unit())?.is_active();
     let mut restarted = false;
     if let (true, true, Some(live)) = (how.restart, is_up, &project.live) {
-        if let Err(error) = switch::again(cx, &project, live, verb, None) {
+        if let Err(error) = switch::again(cx, &project, live, verb, None, None) {
             put_back(cx, name, &before, &changed)?;
             let _ = cx.record(Some(name), verb, Err(Error::failed(error.to_string())));
             return Err(error.hint(format!("{name} still runs with the secrets that it had")));

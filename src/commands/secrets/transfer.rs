@@ -239,6 +239,8 @@ mod tests {
             own: Vec::new(),
             off: Vec::new(),
             grants: Vec::new(),
+            own_redis: false,
+            storage: None,
             created_by: "root".into(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             deleting: false,

@@ -54,6 +54,8 @@ const TEXTS: &[&str] = &[
     "requirements.txt",
 ];
 
+/// Seconds, and bytes.
+pub const USUAL_LIMITS: (u64, u64) = (TIMEOUT, MEMORY);
 const TIMEOUT: u64 = 15 * 60;
 const MEMORY: u64 = 1500 << 20;
 

@@ -68,6 +68,7 @@ const PROCESS_NAME: &str = "^[a-z][a-z0-9-]{0,30}$";
 const RUNTIMES: &[&str] = &["custom", "nextjs", "node", "php", "python", "static"];
 
 pub(super) const MANIFEST: &[Key] = &[
+    key("backup", Form::Table(BACKUP, &[]), "How a backup shows that it is one"),
     key(
         "build",
         Form::Table(BUILD, &[]),
@@ -93,6 +94,12 @@ pub(super) const MANIFEST: &[Key] = &[
     key("secrets", Form::Table(SECRETS, &[]), "How processes get their secrets"),
     key("services", Form::Table(SERVICES, &[]), "What of the server's the project needs"),
 ];
+
+pub(super) const BACKUP: &[Key] = &[key(
+    "check",
+    Form::Text,
+    "Command that looks at a backup which was brought back: at its DATABASE_URL, and its files in BACKUP_FILES",
+)];
 
 /// What answers for a path: one of `process`, `redirect` and `static`.
 pub(super) const ROUTE: &[Key] = &[
@@ -253,7 +260,7 @@ pub(super) const SERVICES: &[Key] = &[
         "Whether it needs the project's database",
     ),
     key("redis", Form::Boolean, "Whether it needs the project's Redis database"),
-    key("storage", Form::Boolean, "Whether it needs object storage, which this version has not"),
+    key("storage", Form::Boolean, "Whether it needs object storage"),
 ];
 
 pub(super) const POSTGRES: &[Key] = &[key(

@@ -76,6 +76,8 @@ pub struct Manifest {
     /// Secrets that processes read from files.
     pub secret_files: Vec<String>,
     pub services: Services,
+    /// The command that looks at a backup which was brought back.
+    pub check: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -164,6 +166,19 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
     }
     if let Some(table) = whole.table("secrets")? {
         manifest.secret_files = secrets::read(&manifest, &table)?;
+    }
+    if let Some(table) = whole.table("backup")? {
+        table.knows(keys::BACKUP)?;
+        if let Some(at) = table.string("check")? {
+            let refused = |no: command::Refused| {
+                let error = table.refused(&at.span, no.why);
+                match no.hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            };
+            manifest.check = Some(command::words(at.value).map_err(refused)?);
+        }
     }
     Ok(manifest)
 }

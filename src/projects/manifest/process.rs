@@ -18,7 +18,8 @@ pub(super) const MOST_ALIASES: usize = 5;
 
 /// Names that hostkit gives to units of its own.
 const RESERVED: &[&str] = &[
-    "auth", "booking", "build", "chatbot", "next", "payments", "release", "sms", "standby", "voice",
+    "auth", "booking", "build", "chatbot", "next", "payments", "redis", "release", "sms",
+    "standby", "voice",
 ];
 
 /// `web` first, the others by name. `so_far` is what the tables before say.

@@ -11,6 +11,7 @@ use crate::error::Result;
 pub struct Services {
     pub postgres: Option<bool>,
     pub redis: Option<bool>,
+    pub storage: Option<bool>,
     /// How `DATABASE_URL` begins.
     pub url_scheme: Option<String>,
 }
@@ -20,7 +21,11 @@ pub(super) const SCHEME: &str = "^postgres(ql)?(\\+[a-z][a-z0-9_]{0,31})?$";
 
 pub(super) fn read(table: &Table<'_>) -> Result<Services> {
     table.knows(keys::SERVICES)?;
-    let mut services = Services { redis: table.boolean("redis")?, ..Services::default() };
+    let mut services = Services {
+        redis: table.boolean("redis")?,
+        storage: table.boolean("storage")?,
+        ..Services::default()
+    };
     if table.is_table("postgres") {
         let Some(postgres) = table.table("postgres")? else { return Ok(services) };
         postgres.knows(keys::POSTGRES)?;
@@ -36,16 +41,6 @@ pub(super) fn read(table: &Table<'_>) -> Result<Services> {
         }
     } else {
         services.postgres = table.boolean("postgres")?;
-    }
-    if table.boolean("storage")? == Some(true) {
-        let at = table.keys().into_iter().find(|key| key.value == "storage");
-        return Err(table
-            .refused(
-                &at.map_or_else(|| table.span.clone(), |key| key.span),
-                "this version of hostkit can't set up object storage",
-            )
-            .coded("not_yet")
-            .hint("leave `storage` out"));
     }
     Ok(services)
 }

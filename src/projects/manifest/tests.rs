@@ -291,9 +291,10 @@ proptest! {
 }
 
 #[test]
-fn storage_comes_later() {
-    let error = parse_manifest("[services]\nstorage = true\n").unwrap_err();
-    assert_eq!((error.code, error.place), ("not_yet", Some((2, 1))));
+fn storage_is_a_service() {
+    let of = |text: &str| parse_manifest(text).unwrap().services.storage;
+    assert_eq!(of("[services]\nstorage = true\n"), Some(true));
+    assert_eq!(of("[services]\nredis = true\n"), None);
 }
 
 #[test]

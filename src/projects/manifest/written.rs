@@ -33,6 +33,9 @@ pub fn manifest_text(recipe: &Recipe, manifest: Option<&Manifest>) -> String {
     if !recipe.spec.secret_files.is_empty() {
         text.push_str(&format!("\n[secrets]\nfiles = {}\n", list(&recipe.spec.secret_files)));
     }
+    if let Some(check) = &own.check {
+        text.push_str(&format!("\n[backup]\ncheck = {}\n", quoted(&join_command(check))));
+    }
     text
 }
 
@@ -229,6 +232,7 @@ fn services(recipe: &Recipe) -> String {
         (None, None) => {}
     }
     lines.extend(services.redis.map(|wanted| format!("redis = {wanted}")));
+    lines.extend(services.storage.map(|wanted| format!("storage = {wanted}")));
     if lines.is_empty() { String::new() } else { format!("\n[services]\n{}\n", lines.join("\n")) }
 }
 

@@ -148,7 +148,7 @@ fn on_the_way(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (project(old).live.unwrap(), project(new));
     let old = Live { id: "20261120-093012".parse().unwrap(), ..old };
     let from =
-        From { old: Some(&old), is_up: true, env: None, credentials: None, restored: None, now: 1 };
+        From { old: Some(&old), is_up: true, env: None, credentials: None, data: None, now: 1 };
     let live = new.live.clone().unwrap();
     let (config, templates) = (Config::default(), Templates::default());
     let plan = switch_plan(&new, &live, from, &facts(), &config, &templates).unwrap();

@@ -29,6 +29,8 @@ fn project(registry: &mut Registry, text: &str, n: u32) {
         own: Vec::new(),
         off: Vec::new(),
         grants: Vec::new(),
+        own_redis: false,
+        storage: None,
         created_by: "root".into(),
         created_at: Timestamp::UNIX_EPOCH,
         deleting: false,

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Context, checkpoint::take};
 use crate::{
+    commands::{Context, checkpoint::take, storage},
     error::{Context as _, Error, Result},
     registry::Project,
-    sys::{Cmd, Output, Owner},
+    sys::{Cmd, Output, Owner, storage::fits},
+    ui::count,
 };
 
 const ROOT: &str = "/srv/backups/hostkit";
@@ -21,16 +22,25 @@ const LIMIT: Duration = Duration::from_hours(6);
 
 /// Backs the project up into a directory of its own, complete or not there at all.
 pub fn last(cx: &Context, project: &Project) -> Result<PathBuf> {
+    whole(cx, project, "last", |part| fill(cx, project, part))
+}
+
+fn whole(
+    cx: &Context,
+    project: &Project,
+    of: &str,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let dir = Path::new(ROOT).join(project.name.as_str());
     let part = dir.join(".last.part");
     if cx.host.meta(&dir)?.is_none() {
         cx.host.make_dir(&dir, Owner::ROOT, 0o700)?;
     }
-    let done = free_name(cx, &dir)?;
+    let done = free_name(cx, &dir, of)?;
     // What an earlier one left that did not live to complete it.
     cx.host.remove_tree(&part)?;
     cx.host.make_dir(&part, Owner::ROOT, 0o700)?;
-    let made = fill(cx, project, &part).and_then(|()| cx.host.rename(&part, &done));
+    let made = fill(&part).and_then(|()| cx.host.rename(&part, &done));
     if made.is_err() {
         let _ = cx.host.remove_tree(&part);
         let _ = cx.host.remove_empty_dir(&dir);
@@ -39,13 +49,13 @@ pub fn last(cx: &Context, project: &Project) -> Result<PathBuf> {
 }
 
 /// A name by the time, and a number where that second was taken.
-fn free_name(cx: &Context, dir: &Path) -> Result<PathBuf> {
+fn free_name(cx: &Context, dir: &Path, of: &str) -> Result<PathBuf> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let mut name = dir.join(format!("{stamp}-last"));
+    let mut name = dir.join(format!("{stamp}-{of}"));
     let mut n = 1;
     while cx.host.meta(&name)?.is_some() {
         n += 1;
-        name = dir.join(format!("{stamp}-{n}-last"));
+        name = dir.join(format!("{stamp}-{n}-{of}"));
     }
     Ok(name)
 }
@@ -62,7 +72,67 @@ fn fill(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
     if project.postgres && cx.host.database(&project.name.database())?.is_some() {
         database(cx, project, dir)?;
     }
+    bucket(cx, project, dir)
+}
+
+/// The bucket alone, before it goes without its project. Nothing where there is nothing in it.
+pub fn of_bucket(cx: &Context, project: &Project) -> Result<Option<PathBuf>> {
+    let Some(store) = storage::store(cx, project)? else { return Ok(None) };
+    if store.is_empty()? {
+        return Ok(None);
+    }
+    whole(cx, project, "bucket", |part| bucket(cx, project, part)).map(Some)
+}
+
+/// The bucket's objects as entries of an archive. No name of one leads out of it.
+fn bucket(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
+    let Some(store) = storage::store(cx, project)? else { return Ok(()) };
+    let path = dir.join("bucket.tar");
+    let failed = || format!("could not write `{}`", path.display());
+    let file =
+        File::options().write(true).create_new(true).mode(0o600).open(&path).context(failed)?;
+    let mut archive = tar::Builder::new(file);
+    let mut passed_over = 0_usize;
+    store.each("", |object| {
+        if !fits(&object.key) {
+            passed_over += 1;
+            return Ok(());
+        }
+        let mut reading = store.get(&object.key)?;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(reading.size().unwrap_or(object.size));
+        header.set_mode(0o600);
+        header.set_mtime(0);
+        archive.append_data(&mut header, entry_name(&object.key), &mut reading).context(failed)
+    })?;
+    let file = archive.into_inner().context(failed)?;
+    file.sync_all().context(failed)?;
+    if passed_over > 0 {
+        cx.ui.note(format!(
+            "{} of the bucket can be asked for by no address (a part of their names is a dot), and are not in its backup",
+            count(passed_over, "object")
+        ));
+    }
     Ok(())
+}
+
+/// `objects/`, and the object's name with whatever could mean something written as `%XX`.
+fn entry_name(key: &str) -> String {
+    let mut name = "objects/".to_owned();
+    for byte in key.bytes() {
+        let after_slash = name.ends_with('/');
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => name.push(byte.into()),
+            b'/' if !after_slash => name.push('/'),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    // An object may be called like a directory of others.
+    if name.ends_with('/') {
+        name.pop();
+        name.push_str("%2F");
+    }
+    name
 }
 
 /// The home as its own user sees it: no link, no pipe and no race leads anywhere else.
@@ -101,4 +171,23 @@ fn into_file(cx: &Context, cmd: &Cmd, path: &Path) -> Result<Output> {
     let out = cx.host.ask_into(cmd, file.try_clone().context(failed)?)?;
     file.sync_all().context(failed)?;
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_object_is_called_like_a_way_out() {
+        for (key, name) in [
+            ("a/b.txt", "objects/a/b.txt"),
+            ("/etc/passwd", "objects/%2Fetc/passwd"),
+            ("a//b", "objects/a/%2Fb"),
+            ("a b\n", "objects/a%20b%0A"),
+            ("dir/", "objects/dir%2F"),
+            ("100%", "objects/100%25"),
+        ] {
+            assert_eq!(entry_name(key), name);
+        }
+    }
 }
