@@ -56,6 +56,9 @@ fn names_come_and_go_with_the_release() {
     let told = vps.sh("systemctl show -p Names --value hostkit-shop").succeeds();
     assert!(told.contains("shop-api.service"), "{told}");
     vps.hostkit("drift shop").succeeds();
+    // The journal knows no other names; whoever asks it is sent on.
+    let told = vps.sh("journalctl --no-pager -o cat -u shop-api").succeeds();
+    assert!(told.contains("`journalctl -u hostkit-shop.service`"), "{told}");
 
     // The next release has another name; the old one leads nowhere, and back again.
     deploy(&vps, "two").succeeds();
@@ -94,7 +97,7 @@ fn names_come_and_go_with_the_release() {
     vps.sh("rm /usr/lib/systemd/system/shop-api.service; systemctl daemon-reload").succeeds();
     vps.hostkit("repair shop --quiet").succeeds();
 
-    // What a crash leaves is taken back, and a deletion leaves nothing.
+    // A deletion leaves nothing.
     vps.hostkit("project delete shop --yes --no-backup").succeeds();
     assert_eq!(vps.sh("ls /etc/systemd/system | grep -c shop").stdout, "0\n");
     assert_eq!(vps.sh("systemctl status shop-api").code, 4);

@@ -271,7 +271,7 @@ E").succeeds();
     for _ in 0..2 {
         create(vps, "shop --type files");
     }
-    vps.sh("pkill -f race.sh; sleep 0.3; cd /home/shop/shared; rm -rf a b x l1 l2 race.sh")
+    vps.sh("pkill -u shop bash; sleep 0.3; cd /home/shop/shared; rm -rf a b x l1 l2 race.sh")
         .succeeds();
     let read_back = "set -e; export RESTIC_REPOSITORY=/srv/backups/hostkit/restic HOME=/root; R='restic --password-file /etc/hostkit/backup.key'; for s in $($R snapshots --json --tag part=tree | jq -r '.[].id'); do $R dump --archive tar $s / ; done | grep -ac \"root-only-secret\\|$(grep ^root: /etc/shadow | cut -c1-40)\\|of-another\\|$(cat /etc/hostkit/backup.key)\"";
     assert_eq!(vps.sh(read_back).stdout.trim(), "0");

@@ -337,6 +337,35 @@ fn checkpoints_are_taken_listed_and_pruned() {
 }
 
 #[test]
+fn checkpoints_that_are_over_go_by_themselves() {
+    let vps = Vps::ready();
+    vps.hostkit("provision my-shop --no-redis --quiet").succeeds();
+    let take =
+        |how: &str| vps.hostkit(&format!("checkpoint create my-shop --quiet {how}")).succeeds();
+    let manual = take("");
+    for _ in 0..9 {
+        take("--auto");
+    }
+    let listed = |kind: &str| -> Vec<String> {
+        let all = vps.hostkit(&format!("checkpoint list my-shop --json --type {kind}")).data();
+        let id = |one: &serde_json::Value| one["id"].as_str().unwrap().to_owned();
+        all.as_array().unwrap().iter().map(id).collect()
+    };
+    let autos = listed("auto");
+    assert_eq!(autos.len(), 7, "{autos:?}");
+    // Eight days later the newest is there still, and what a person took.
+    let age = "import sqlite3; db = sqlite3.connect('/var/lib/hostkit/registry.db'); \
+               db.execute(\"update checkpoints set made_at = strftime('%Y-%m-%dT%H:%M:%SZ', made_at, '-8 days')\"); db.commit()";
+    vps.run(&["python3", "-c", age], b"").succeeds();
+    let second = take("");
+    assert_eq!(listed("auto"), autos[..1]);
+    assert_eq!(listed("manual"), [second.trim(), manual.trim()]);
+    let files = vps.sh("ls /var/lib/hostkit/checkpoints/my-shop/*.dump | wc -l").succeeds();
+    assert_eq!(files.trim(), "3");
+    vps.hostkit("checkpoint list my-shop --type sometimes").fails_with(2);
+}
+
+#[test]
 fn the_environment_has_a_history() {
     let vps = Vps::ready();
     vps.hostkit("provision my-shop --no-db --no-redis --quiet").succeeds();
@@ -394,7 +423,8 @@ fn a_server_that_restarts_in_the_middle_is_waited_for() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    shop.vps.wait_until("it is at it", |vps| vps.sh("pgrep -x pg_restore").code == 0);
+    // The first one only lists what is in the dump.
+    shop.vps.wait_until("it is at it", |vps| vps.sh("pgrep -f '[s]ingle-transaction'").code == 0);
     shop.vps.sh("systemctl restart postgresql@15-main").succeeds();
     let out = restore.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);

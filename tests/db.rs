@@ -389,10 +389,8 @@ fn a_change_of_password_that_fails_is_undone_without_a_failed_request() {
     let server = format!("/home/my-shop/releases/{}/server.py", release.as_str().unwrap());
     let breaks = "import os\nif '_2:' in os.environ['DATABASE_URL'] and os.environ['PORT'] == '8001': os._exit(3)\n";
     vps.write("/root/breaks.py", breaks);
-    vps.sh(&format!(
-        "cp -a {server} /root/kept.py; cat /root/breaks.py /root/kept.py > {server}"
-    ))
-    .succeeds();
+    vps.sh(&format!("cp -a {server} /root/kept.py; cat /root/breaks.py /root/kept.py > {server}"))
+        .succeeds();
     let load = Load::on(vps, &format!("my-shop.{BASE_DOMAIN}"), 4);
     let error = vps.hostkit("db rotate my-shop").fails_with(6);
     assert!(error.contains("still runs with the password that it had"), "{error}");

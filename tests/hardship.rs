@@ -125,6 +125,25 @@ fn a_neighbours_websockets_survive_deploys_of_node() {
 }
 
 #[test]
+fn what_began_before_a_switch_may_end() {
+    // The app ends at once when it is told to: only hostkit can wait.
+    let shop = Shop::open().handling("if self.path == '/slow': time.sleep(4)");
+    shop.version("one", "");
+    shop.version("two", "");
+    shop.deploy("one");
+    let host = format!("shop.{BASE_DOMAIN}");
+    for (version, next) in [("one", "two"), ("two", "one")] {
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| shop.get(&host, "/slow").map(|answer| answer.body));
+            std::thread::sleep(Duration::from_millis(500));
+            shop.deploy(next);
+            assert_eq!(slow.join().unwrap().as_deref(), Some(version));
+        });
+        assert_eq!(shop.serves(), next);
+    }
+}
+
+#[test]
 fn of_two_deploys_at_once_the_second_waits_or_says_for_whom() {
     let shop = Shop::open();
     let slow = "[build]\nsteps = [\"sleep 4\"]\n";

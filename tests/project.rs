@@ -90,7 +90,10 @@ fn create_makes_only_what_is_asked_for() {
     vps.hostkit("project create data --with-db").succeeds();
     assert!(vps.read("/home/data/.env").contains("@localhost:5432/data_db"));
     vps.hostkit("doctor").succeeds();
-    for service in ["--with-auth", "--with-storage", "--with-secrets"] {
+    assert!(!vps.exists("/etc/hostkit/master.key"));
+    vps.hostkit("project create sealed --no-redis --with-secrets").succeeds();
+    assert!(vps.exists("/etc/hostkit/master.key"));
+    for service in ["--with-auth", "--with-storage"] {
         let refused = vps.hostkit(&format!("project create other {service}")).fails_with(8);
         assert!(refused.contains("this server has no"), "{refused}");
     }

@@ -82,6 +82,12 @@ fn an_instance_of_its_own_is_a_projects_alone() {
     let keys = vps.sh_as("shop", "hostkit redis keys --json").data();
     assert_eq!(keys["keys"][0]["name"], "a");
 
+    // Its processes reach it out of their sandbox.
+    vps.release("shop", &[("index.html", "")]);
+    let asked = ["redis-cli", "-s", "/run/hostkit-shop-redis/redis.sock", "GET", "a"];
+    let asked = vps.run(&[&["hostkit", "exec", "shop", "--"], &asked[..]].concat(), b"");
+    assert_eq!(asked.succeeds(), "1\n");
+
     // No neighbour gets to it, and it gets to nobody.
     let peek = vps.sh_as("bob", "redis-cli -s /run/hostkit-shop-redis/redis.sock PING 2>&1; ls /run/hostkit-shop-redis /var/lib/hostkit-shop-redis 2>&1");
     assert_eq!(peek.stdout.matches("Permission denied").count(), 3, "{peek}");

@@ -11,6 +11,7 @@ mod app;
 mod backup;
 mod backup_elsewhere;
 mod backup_faults;
+mod backup_parts;
 mod chaos;
 mod checkpoint;
 mod db;

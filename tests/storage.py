@@ -101,6 +101,21 @@ def put(project, count, size):
         b.s3.put_object(Bucket=b.name, Key=f"object-{n:04}", Body=b"x" * int(size))
 
 
+def write(project, key, text):
+    b = Bucket(project)
+    b.s3.put_object(Bucket=b.name, Key=key, Body=text.encode())
+
+
+def read(project, key):
+    b = Bucket(project)
+    print(b.s3.get_object(Bucket=b.name, Key=key)["Body"].read().decode())
+
+
+def remove(project, key):
+    b = Bucket(project)
+    b.s3.delete_object(Bucket=b.name, Key=key)
+
+
 def opens(path):
     """Whether the key of some older environment still opens its bucket."""
     b = Bucket("", path)

@@ -40,7 +40,7 @@ fn garage() -> Option<PathBuf> {
 }
 
 /// A server that runs a Garage, with clients.
-fn server() -> Option<Server> {
+pub fn server() -> Option<Server> {
     let program = garage()?;
     let vps = Vps::with("storage", |vps| {
         vps.sh(CLIENT).succeeds();
@@ -53,8 +53,8 @@ fn server() -> Option<Server> {
     Some(server)
 }
 
-struct Server {
-    vps: Vps,
+pub struct Server {
+    pub vps: Vps,
 }
 
 impl Server {
@@ -64,7 +64,7 @@ impl Server {
         });
     }
 
-    fn client(&self, line: &str) -> Ran {
+    pub fn client(&self, line: &str) -> Ran {
         self.vps.sh(&format!("python3 /root/client.py {line}"))
     }
 
@@ -484,6 +484,15 @@ fn a_bucket_goes_with_a_copy_and_only_when_it_may() {
     assert_eq!(vps.sh(&read).succeeds(), "1102\nhello shop10485760\n600 root\n");
     vps.hostkit("storage disable shop").fails_with(3);
 
+    // What a bucket may hold is held.
+    vps.hostkit("storage setup --quota 1M --quiet").succeeds();
+    assert!(vps.hostkit("drift other").stdout.contains("quota 0 (should be 1048576)"));
+    vps.hostkit("repair other").succeeds();
+    assert_ne!(server.client("put other 1 2000000").code, 0, "over the quota");
+    server.client("put other 1 2000").succeeds();
+    vps.hostkit("storage setup --quota 0 --quiet").succeeds();
+    vps.hostkit("repair other").succeeds();
+
     // With the project, after its last backup.
     server.client("use other").succeeds();
     let deleted = vps.hostkit("project delete other --yes --json").data();
@@ -516,49 +525,60 @@ fn changes(vps: &Vps, line: &str) -> usize {
     told.unwrap_or_else(|| panic!("{ran}"))
 }
 
+/// As [`state`], of the project alone, and sooner.
+fn sketch(server: &Server) -> (String, Vec<String>) {
+    let files = "sha256sum /home/shop/.env /etc/systemd/system/hostkit-shop.service \
+                 /etc/nginx/sites-available/hostkit-shop; hostkit storage status shop 2>&1";
+    (server.vps.sh(files).stdout, server.held())
+}
+
 #[test]
 fn whatever_fails_or_dies_half_way_is_undone_or_goes_on() {
     let Some(server) = server() else { return };
     let vps = &server.vps;
     vps.hostkit(&format!("provision shop --no-storage {BARE}")).succeeds();
-    let before = state(&server);
-    let (enable, disable) =
-        ("storage enable shop --quiet", "storage disable shop --yes --no-backup --quiet");
-    let total = changes(vps, enable);
-    let removing = changes(vps, disable);
-    assert_same(&server, &before, "enable and disable");
-    println!("{total} changes to enable, {removing} to disable");
-    let mut points = 0;
-    for (mode, step) in [("fail", 3), ("fail-after", 1), ("kill", 1), ("kill-after", 3)] {
-        for n in (0..total).step_by(step) {
+    let (before, whole) = (sketch(&server), state(&server));
+    let enable = "storage enable shop --quiet";
+    let disable = "storage disable shop --yes --no-backup --quiet";
+    let (total, removing) = (changes(vps, enable), changes(vps, disable));
+    assert_same(&server, &whole, "enable and disable");
+    let every = std::env::var_os("HOSTKIT_CHAOS").is_some();
+    let points = |of: usize, from: usize, step: usize| {
+        if every { (0..of).step_by(1) } else { (from..of).step_by(step) }
+    };
+    let mut walked = 0;
+    for (mode, from, step) in
+        [("fail", 2, 5), ("fail-after", 1, 3), ("kill", 0, 3), ("kill-after", 2, 3)]
+    {
+        for n in points(total, from, step) {
             let when = format!("enable {mode}@{n}");
             let ran = vps.hostkit_fault(&format!("{mode}@{n}"), enable);
-            points += 1;
+            walked += 1;
             vps.hostkit("recover --quiet").succeeds();
-            let is_there = vps.hostkit("storage status shop").code == 0;
-            assert!(!is_there || n + 3 >= total, "{when}: {ran}");
-            if is_there {
+            if vps.hostkit("storage status shop").code == 0 {
+                assert!(n + 3 >= total, "{when}: {ran}");
                 vps.hostkit("drift shop").succeeds();
                 vps.hostkit(disable).succeeds();
             }
-            assert_same(&server, &before, &when);
+            assert_eq!(sketch(&server), before, "{when}: {ran}");
         }
     }
-    for (mode, step) in [("fail", 2), ("kill", 1), ("kill-after", 3)] {
-        for n in (0..removing).step_by(step) {
+    for (mode, from, step) in [("fail", 4, 6), ("kill", 1, 3), ("kill-after", 0, 6)] {
+        for n in points(removing, from, step) {
             let when = format!("disable {mode}@{n}");
             vps.hostkit(enable).succeeds();
             server.client("put shop 2 10").succeeds();
-            let _ = vps.hostkit_fault(&format!("{mode}@{n}"), disable);
-            points += 1;
+            let ran = vps.hostkit_fault(&format!("{mode}@{n}"), disable);
+            walked += 1;
             // Either it never was, or the same command goes on; half of it is no end.
             vps.hostkit("recover --quiet").succeeds();
             let again = vps.hostkit(disable);
-            assert!(matches!(again.code, 0 | 3), "{when}: {again}");
-            assert_same(&server, &before, &when);
+            assert!(matches!(again.code, 0 | 3), "{when}: {ran} {again}");
+            assert_eq!(sketch(&server), before, "{when}");
         }
     }
-    println!("failure points walked: {points} (storage)");
+    assert_same(&server, &whole, "all of that");
+    println!("failure points walked: {walked} (storage, of {total} and {removing} changes)");
 }
 
 #[test]
@@ -649,7 +669,7 @@ fn setup_takes_only_a_garage_and_init_takes_it_back() {
     vps.hostkit("init --undo").succeeds();
     vps.hostkit("init --base-domain apps.test --quiet").succeeds();
     vps.sh("rm -rf /var/lib/hostkit-garage").succeeds();
-    for (mode, step) in [("fail", 3), ("kill", 5), ("kill-after", 7)] {
+    for (mode, step) in [("fail", 6), ("kill", 7), ("kill-after", 11)] {
         for n in (0..total).step_by(step) {
             let when = format!("{mode}@{n}");
             let ran =
@@ -667,20 +687,7 @@ fn setup_takes_only_a_garage_and_init_takes_it_back() {
     let again = vps.hostkit(&format!("storage setup --garage {PROGRAM}")).succeeds();
     assert!(again.contains("nothing had to change"), "{again}");
     vps.hostkit("doctor").succeeds();
-    // What a bucket may hold is held.
     vps.hostkit(&format!("provision shop {BARE}")).succeeds();
-    vps.sh("head -c 3M /dev/zero > /root/big").succeeds();
-    let id = |key: &str| {
-        let env = vps.read("/home/shop/.env");
-        env.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned()
-    };
-    let put = format!(
-        "curl -s -o /dev/null -w '%{{http_code}}' --aws-sigv4 aws:amz:garage:s3 --user {}:{} -T /root/big http://127.0.0.1:3900/hostkit-shop/big",
-        id("S3_ACCESS_KEY="),
-        id("S3_SECRET_KEY=")
-    );
-    assert_eq!(vps.sh(&put).stdout, "403");
-    vps.sh("rm /root/big").succeeds();
     vps.sh("systemctl stop hostkit.garage; rm /etc/hostkit/garage.toml").succeeds();
     vps.hostkit("doctor --fix").succeeds();
     vps.hostkit("project delete shop --yes --no-backup --quiet").succeeds();
@@ -691,4 +698,189 @@ fn setup_takes_only_a_garage_and_init_takes_it_back() {
         assert!(!vps.exists(path), "{path}");
     }
     assert_eq!(vps.sh("id hostkit-garage").code, 1);
+}
+
+/// A Garage that is nobody's of this server, and its administration.
+const ELSEWHERE: &str = r#"
+metadata_dir = "/srv/elsewhere/meta"
+data_dir = "/srv/elsewhere/data"
+db_engine = "sqlite"
+replication_factor = 1
+rpc_bind_addr = "127.0.0.1:4901"
+rpc_public_addr = "127.0.0.1:4901"
+rpc_secret = "1799bccfd7411eddcf9ebd316bc1f5287ad12a68094e1c6ac6abde7e6feae1ec"
+[s3_api]
+api_bind_addr = "127.0.0.1:4900"
+s3_region = "moon"
+[admin]
+api_bind_addr = "127.0.0.1:4903"
+admin_token = "elsewhere"
+"#;
+
+impl Server {
+    /// A key made over there, as its id and secret.
+    fn key_elsewhere(&self, name: &str, makes_buckets: bool) -> (String, String) {
+        let body = json!({ "name": name, "allow": { "createBucket": makes_buckets } });
+        let key = self.elsewhere("CreateKey", &body);
+        let text = |field: &str| key[field].as_str().unwrap().to_owned();
+        (text("accessKeyId"), text("secretAccessKey"))
+    }
+
+    fn elsewhere(&self, call: &str, body: &Value) -> Value {
+        self.vps.write("/root/body.json", &body.to_string());
+        let method = if body.is_null() { "" } else { "-X POST -d @/root/body.json" };
+        let text = self.vps.sh(&format!(
+            "curl -sSf {method} -H 'Authorization: Bearer elsewhere' 'http://127.0.0.1:4903/v2/{call}'"
+        ));
+        serde_json::from_str(&text.succeeds()).unwrap()
+    }
+
+    fn open_elsewhere(&self, key: &str, project: &str, owns: bool) {
+        let bucket =
+            self.elsewhere(&format!("GetBucketInfo?globalAlias=hostkit-{project}"), &Value::Null);
+        let permissions = json!({ "read": true, "write": true, "owner": owns });
+        let body =
+            json!({ "bucketId": bucket["id"], "accessKeyId": key, "permissions": permissions });
+        self.elsewhere("AllowBucketKey", &body);
+    }
+
+    /// A command whose secret comes by standard input.
+    fn with_secret(&self, line: &str, secret: &str) -> Ran {
+        let words: Vec<&str> = std::iter::once("hostkit").chain(line.split(' ')).collect();
+        self.vps.run(&words, format!("{secret}\n").as_bytes())
+    }
+}
+
+#[test]
+fn a_service_elsewhere_gives_each_project_the_key_that_it_was_given() {
+    let Some(server) = server() else { return };
+    let vps = &server.vps;
+    vps.write("/root/elsewhere.toml", ELSEWHERE);
+    vps.sh("mkdir -p /srv/elsewhere; systemd-run -q --unit=elsewhere /root/garage -c /root/elsewhere.toml server --single-node").succeeds();
+    vps.wait_until("the other Garage", |vps| {
+        vps.sh("curl -sf http://127.0.0.1:4903/health").code == 0
+    });
+    let (account, secret) = server.key_elsewhere("account", true);
+    let setup = format!(
+        "storage setup --endpoint http://127.0.0.1:4900 --region moon --access-key {account}"
+    );
+    server.with_secret(&setup, "").fails_with(2);
+    let refused = server.with_secret(&setup, "wrong").fails_with(8);
+    assert!(refused.contains("knows no such key"), "{refused}");
+    vps.hostkit("storage status").succeeds();
+    server.with_secret(&setup, &secret).succeeds();
+    assert_eq!(vps.sh("stat -c '%a %U' /etc/hostkit/storage.keys").succeeds(), "600 root\n");
+    assert!(!vps.exists("/etc/systemd/system/hostkit.garage.service"), "the one of before ended");
+    assert!(vps.exists("/var/lib/hostkit-garage/meta"), "and what it stored stays");
+    vps.hostkit("doctor").succeeds();
+
+    // A project gets none by itself: nobody here could make it a key of its own.
+    let told = vps.hostkit("provision shop --no-db --no-redis");
+    assert!(told.stderr.contains("storage enable shop --access-key ID"), "{told}");
+    vps.hostkit(&format!("provision wiki --no-storage {BARE}")).succeeds();
+    vps.hostkit("project create other --with-storage").fails_with(2);
+    vps.hostkit("storage enable shop").fails_with(2);
+    let refused =
+        server.with_secret(&format!("storage enable shop --access-key {account}"), &secret);
+    assert!(
+        refused.fails_with(4).contains("hostkit's account"),
+        "the account's key is no project's"
+    );
+    // One that opens nothing is tried, and all is as before.
+    let (shop, of_shop) = server.key_elsewhere("shop", false);
+    let env = vps.read("/home/shop/.env");
+    let enable = format!("storage enable shop --access-key {shop}");
+    let refused = server.with_secret(&enable, &of_shop).fails_with(4);
+    assert!(refused.contains("does not open hostkit-shop"), "{refused}");
+    assert_eq!(vps.read("/home/shop/.env"), env);
+    vps.hostkit("storage status shop").fails_with(3);
+    // Whoever runs the service makes the bucket and lets the key in.
+    for (key, project) in [(&shop, "shop"), (&account, "shop")] {
+        if key == &shop {
+            server
+                .elsewhere("CreateBucket", &json!({ "globalAlias": format!("hostkit-{project}") }));
+        }
+        server.open_elsewhere(key, project, key == &account);
+    }
+    server.with_secret(&format!("{enable} --take-over"), &of_shop).succeeds();
+    assert_eq!(server.variable("shop", "S3_ENDPOINT"), "http://127.0.0.1:4900");
+    assert_eq!(server.variable("shop", "S3_REGION"), "moon");
+    assert!(server.client("use shop").succeeds().contains("get hello shop"));
+    // A key that opens another project's bucket as well is none that keeps them apart.
+    let wide = server.with_secret(&format!("storage enable wiki --access-key {shop}"), &of_shop);
+    assert!(wide.fails_with(4).contains("opens the bucket of shop too"));
+    vps.hostkit("drift shop").succeeds();
+    assert_eq!(vps.hostkit("storage usage shop --json").data()[0]["objects"], 2);
+    assert!(
+        vps.hostkit("storage credentials shop --rotate").fails_with(2).contains("--access-key ID")
+    );
+    vps.hostkit("storage proxy shop").fails_with(2);
+    let refused = vps.hostkit("storage policy shop public-read").fails_with(1);
+    assert!(refused.contains("knows no such setting"), "{refused}");
+    assert_eq!(vps.hostkit("storage policy shop").succeeds(), "private\n");
+    // Another key for the same bucket, and the one of before is whoever's it was.
+    let (new, of_new) = server.key_elsewhere("shop again", false);
+    server.open_elsewhere(&new, "shop", false);
+    server.with_secret(&format!("storage enable shop --access-key {new}"), &of_new).succeeds();
+    assert_eq!(server.variable("shop", "S3_ACCESS_KEY"), new);
+    server.client("keys shop").succeeds();
+    let copied = vps.hostkit("project delete shop --yes --json").data();
+    let copy =
+        format!("tar xOf {}/bucket.tar objects/hello.txt", copied["backup"].as_str().unwrap());
+    assert_eq!(vps.sh(&copy).succeeds(), "hello shop");
+    let found = vps.sh(&format!("grep -rlsF -e {secret} -e {of_shop} -e {of_new} /etc /var/lib/hostkit /var/log /home | sort"));
+    assert_eq!(found.stdout, "/etc/hostkit/storage.keys\n");
+}
+
+#[test]
+fn the_same_words_are_spoken_with_another_makers_service() {
+    let vps = Vps::with("moto", |vps| {
+        vps.sh(CLIENT).succeeds();
+        vps.sh("apt-get install -y -qq --no-install-recommends python3-venv >/dev/null && python3 -m venv /root/moto \
+                && /root/moto/bin/pip install -q 'moto[server]'").succeeds();
+        vps.write("/root/client.py", include_str!("storage.py"));
+    });
+    if garage().is_none() {
+        println!("object storage is tested on moto alone");
+    }
+    let server = Server { vps };
+    let vps = &server.vps;
+    vps.sh("systemd-run -q --unit=moto /root/moto/bin/moto_server -H 127.0.0.1 -p 5000").succeeds();
+    vps.wait_until("moto", |vps| vps.sh("curl -sf http://127.0.0.1:5000/").code == 0);
+    let setup =
+        "storage setup --endpoint http://127.0.0.1:5000 --region us-east-1 --access-key ACCOUNT";
+    server.with_secret(setup, "account-secret").succeeds();
+    vps.hostkit(&format!("provision shop --no-storage {BARE}")).succeeds();
+    vps.hostkit(&format!("provision wiki --no-storage {BARE}")).succeeds();
+    server.with_secret("storage enable shop --access-key SHOPKEY", "shop-secret").succeeds();
+    let used = server.client("use shop").succeeds();
+    assert!(used.contains("get hello shop") && used.contains("parts 10485760"), "{used}");
+    // It lets every key in everywhere, and is found out.
+    let refused = server.with_secret("storage enable wiki --access-key WIKIKEY", "wiki-secret");
+    assert!(refused.fails_with(4).contains("opens the bucket of shop too"));
+    server.client("put shop 1100 10").succeeds();
+    let usage = vps.hostkit("storage usage shop --json").data();
+    assert_eq!((&usage[0]["objects"], &usage[0]["bytes"]), (&json!(1102), &json!(10_496_770)));
+
+    let policy = "curl -s 'http://127.0.0.1:5000/hostkit-shop?policy'";
+    vps.hostkit("storage policy shop public-read").succeeds();
+    assert!(vps.sh(policy).stdout.contains("s3:GetObject"));
+    vps.hostkit("drift shop").succeeds();
+    vps.sh("curl -s -X DELETE 'http://127.0.0.1:5000/hostkit-shop?policy'").succeeds();
+    assert!(vps.hostkit("drift shop").stdout.contains("is not public (should be)"));
+    vps.hostkit("repair shop").succeeds();
+    vps.hostkit("storage policy shop private").succeeds();
+    assert!(vps.sh(policy).stdout.contains("NoSuchBucketPolicy"));
+    vps.hostkit("storage setup --endpoint http://127.0.0.1:5001 --access-key XYZ").fails_with(2);
+    let moved = server
+        .with_secret("storage setup --endpoint http://127.0.0.1:5001 --access-key XYZ", "abc");
+    assert!(moved.fails_with(4).contains("projects have buckets elsewhere"));
+
+    let gone = vps.hostkit("storage disable shop --yes --json").data();
+    let copy = format!("tar tf {}/bucket.tar | wc -l", gone["backup"].as_str().unwrap());
+    assert_eq!(vps.sh(&copy).succeeds(), "1102\n");
+    assert_eq!(
+        vps.sh("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:5000/hostkit-shop").stdout,
+        "404"
+    );
 }

@@ -302,6 +302,12 @@ fn a_full_rollback_takes_secrets_back_and_what_fails_changes_none() {
     shop.version("five", "");
     shop.deploy("five");
     assert_eq!(shop.serves(), "five none none unset");
+    // A release that can't start without one comes back as soon as there is one, whichever.
+    let said = shop.hostkit("rollback shop").fails_with(2);
+    assert!(said.contains("hostkit secrets set shop CERT"), "{said}");
+    set(&shop, "CERT", "delta");
+    shop.hostkit("rollback shop --quiet").succeeds();
+    assert_eq!(shop.serves(), "four none delta unset");
 }
 
 #[test]
@@ -480,6 +486,10 @@ fn what_is_required_stops_a_deploy_and_who_may_do_what() {
     let said = shop.deploy_fails("one", 2);
     assert!(said.contains("[secrets] files") && built().is_empty(), "{said}");
     shop.hostkit("secrets delete shop LONG_0 LONG_1 LONG_2 LONG_3 LONG_4").succeeds();
+
+    shop.sh("seq -f 'N_%g=1' 251 > /root/many").succeeds();
+    shop.hostkit("secrets import shop /root/many").fails_with(4);
+    assert_eq!(state(&shop, "N_1"), "absent");
 
     // Through the gate: what `.env` lets the project's user do anyway, and no value.
     let told = shop.sh_as("shop", "hostkit secrets list --json").data();

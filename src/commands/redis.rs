@@ -106,7 +106,7 @@ impl Command {
     }
 }
 
-fn keys_of(project: &Project) -> Result<Keys> {
+pub fn keys_of(project: &Project) -> Result<Keys> {
     let name = &project.name;
     match project.redis {
         Some(number) => Ok(Keys::Shared(number)),

@@ -10,7 +10,7 @@ use crate::{
     secret::{Keys, Secret},
     steps::{
         ACCOUNT, ADMIN_PORT, Account, Answering, Contents, Dir, File, Judge, Link, Owner, RPC_PORT,
-        S3_PORT, TOKEN, Text, Trigger, User, WEB_PORT,
+        S3_PORT, Stopped, TOKEN, Text, Trigger, User, WEB_PORT,
     },
     templates::Templates,
 };
@@ -29,6 +29,8 @@ pub struct StorageFacts {
     pub garage: Option<Garage>,
     /// Of a service elsewhere, where they are to be written down.
     pub account: Option<Keys>,
+    /// Whether a Garage of before runs, that is no longer what projects get.
+    pub is_retired: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +102,11 @@ pub(super) fn plan(
         plan.part("storage", config.storage.endpoint.clone());
         plan.step(Lane::Files, secret(ACCOUNT, keys.text()));
     }
+    if facts.storage.is_retired {
+        plan.part("garage stopped", format!("what it stored stays in {HOME}"));
+        plan.step(Lane::Files, Stopped { unit: GARAGE_UNIT.into() });
+        super::switch::no_unit(plan, GARAGE_UNIT);
+    }
     let Some(garage) = facts.storage.garage.as_ref() else { return Ok(()) };
     plan.part("storage", format!("Garage, {HOME}"));
     let user = User {
@@ -126,10 +133,11 @@ pub(super) fn plan(
         web_port: WEB_PORT,
         admin_port: ADMIN_PORT,
     };
-    let restart = Trigger::RestartUnit(GARAGE_UNIT.into());
+    let restart: Vec<Trigger> =
+        answering(config).into_iter().map(Trigger::RestartStorage).collect();
     for (path, value) in [(TOKEN, &garage.token), (GARAGE_RPC, &garage.rpc)] {
         let file = secret(path, format!("{}\n", value.expose()));
-        plan.notifying(Lane::Files, file, [restart.clone()]);
+        plan.notifying(Lane::Files, file, restart.clone());
     }
     let shown = |path: &str, text: String| File {
         path: path.into(),
@@ -139,10 +147,11 @@ pub(super) fn plan(
         judge: Judge::Nobody,
     };
     let conf = shown("/etc/hostkit/garage.toml", templates.render("garage.toml", &values)?);
-    plan.notifying(Lane::Files, conf, [restart.clone()]);
+    plan.notifying(Lane::Files, conf, restart.clone());
     let path = format!("/etc/systemd/system/{GARAGE_UNIT}");
     let unit = shown(&path, templates.render("systemd/garage.service", &values)?);
-    plan.notifying(Lane::Files, unit, [Trigger::DaemonReload(GARAGE_UNIT.into()), restart]);
+    let reload = std::iter::once(Trigger::DaemonReload(GARAGE_UNIT.into()));
+    plan.notifying(Lane::Files, unit, reload.chain(restart).collect::<Vec<_>>());
     let at = format!("/etc/systemd/system/multi-user.target.wants/{GARAGE_UNIT}").into();
     plan.step(Lane::Files, Link { at, to: path.into() });
     Ok(())
@@ -150,9 +159,13 @@ pub(super) fn plan(
 
 /// What comes last: by then the wall stands around its ports.
 pub(super) fn running(plan: &mut Plan, facts: &HostFacts, config: &Config) {
-    let place = storage_place(config).filter(|place| place.kind == Backend::Garage);
-    if let (Some(_), Some(place)) = (&facts.storage.garage, place) {
+    if let (Some(_), Some(answering)) = (&facts.storage.garage, answering(config)) {
         plan.part("storage running", GARAGE_UNIT);
-        plan.step(Lane::Files, Answering { unit: GARAGE_UNIT.into(), place });
+        plan.step(Lane::Files, answering);
     }
+}
+
+fn answering(config: &Config) -> Option<Answering> {
+    let place = storage_place(config).filter(|place| place.kind == Backend::Garage)?;
+    Some(Answering { unit: GARAGE_UNIT.into(), place })
 }

@@ -361,7 +361,7 @@ mod tests {
             sets_map_hash: false,
             foreign_default: None,
             projects: vec![shop()],
-            storage: StorageFacts { garage: None, account: None },
+            storage: StorageFacts { garage: None, account: None, is_retired: false },
         }
     }
 

@@ -52,13 +52,13 @@ pub use php::{pool_file, served};
 pub use processes::{check_own, cron, own_plan, whole, worker};
 pub use rights::{granted, read_grants};
 pub use secrets::{Credentials, build_secrets_dir, credentials_dir};
+pub use services::{DbLogin, database_plan, doomed, handover, handover_plan, no_database_plan};
 pub use spec::{FoundUnit, read_unit};
 pub use storage::{key_name, storage_keys, storage_place, storage_plan, without_storage};
 pub use switch::{
     Comes, From, data_plan, env_and_release_plan, env_plan, gate, release_file, switch_plan,
     unit_names,
 };
-pub use services::{DbLogin, database_plan, doomed, handover, handover_plan, no_database_plan};
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, process_unit, standby_env, timer_unit};
 pub use words::{check_command, split_command};
@@ -128,7 +128,12 @@ const WALL_DIR: &str = "/etc/hostkit/wall.d";
 impl Passwords {
     /// For plans that change nothing that needs one.
     fn none() -> Self {
-        Self { redis: Secret::new(""), postgres: Secret::new(""), login: DbLogin::Owner, storage: None }
+        Self {
+            redis: Secret::new(""),
+            postgres: Secret::new(""),
+            login: DbLogin::Owner,
+            storage: None,
+        }
     }
 }
 

@@ -71,19 +71,10 @@ pub fn switch_plan(
         std::iter::once(Trigger::Switch(Box::new(switch.clone()))).chain(goes).collect();
     let mut plan = data_plan(project, from.data, from.env);
     secrets::add(&mut plan, &project.name, from.credentials);
-    if let (Some((unit, environment, port)), Some(gate), Some(old)) =
-        (&switch.standby, &switch.new.gate, from.old)
-    {
-        let place = gate.pages.as_ref().map_or(format!(":{port}"), |_| "php-fpm".into());
+    if let Some(standby) = standby(&maker, live, from.old, &switch)? {
+        let pages = standby.gate.pages.as_ref();
+        let place = pages.map_or(format!(":{}", standby.port), |_| "php-fpm".into());
         plan.part("standby healthy", place);
-        let which = unit::Which::Standby(&live.id, &old.id);
-        let standby = Standby {
-            unit: unit.clone(),
-            text: unit::render(project, Some(&live.spec), which, config, templates)?,
-            environment: (environment.clone(), format!("PORT={port}\n")),
-            port: *port,
-            gate: gate.clone(),
-        };
         plan.notifying(Lane::Files, standby, moves.clone());
     }
     maker.release_file(&mut plan, facts.env.as_deref().unwrap_or_default())?;
@@ -120,6 +111,29 @@ pub fn switch_plan(
     secrets::add_gone(&mut plan, &project.name, from.credentials);
     maker.site(&mut plan, lane)?;
     Ok(plan)
+}
+
+/// What answers while the main process restarts.
+fn standby(
+    maker: &Maker<'_>,
+    live: &Live,
+    old: Option<&Live>,
+    switch: &Switch,
+) -> Result<Option<Standby>> {
+    let Maker { project, config, templates, .. } = *maker;
+    let (Some((unit, environment, port)), Some(gate), Some(old)) =
+        (&switch.standby, &switch.new.gate, old)
+    else {
+        return Ok(None);
+    };
+    let which = unit::Which::Standby(&live.id, &old.id);
+    Ok(Some(Standby {
+        unit: unit.clone(),
+        text: unit::render(project, Some(&live.spec), which, config, templates)?,
+        environment: (environment.clone(), format!("PORT={port}\n")),
+        port: *port,
+        gate: gate.clone(),
+    }))
 }
 
 /// The plan that changes a project's database and environment, as far as they are given.

@@ -99,7 +99,6 @@ pub(super) fn render(
         }
         _ => (String::new(), String::new()),
     };
-    let offset = OFFSETS.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
     templates.render(
         "systemd/project.service",
         &Unit {
@@ -125,7 +124,7 @@ pub(super) fn render(
             tasks: limits.tasks,
             cpu: limits.cpu.to_string(),
             first_port: config.ports.first,
-            last_port: config.ports.last + offset,
+            last_port: last_port(config),
             ports: vec![project.port, port_of(project.port, "standby")],
             runtime: runtime.as_str(),
             uid: project.uid,
@@ -144,6 +143,11 @@ pub(super) fn render(
             storage: project.storage.as_ref().map(ToString::to_string),
         },
     )
+}
+
+/// The last port that any process of a project may get.
+fn last_port(config: &Config) -> u16 {
+    config.ports.last + OFFSETS.iter().map(|(_, offset)| *offset).max().unwrap_or(0)
 }
 
 /// The pool of a unit that php-fpm runs in.
@@ -276,7 +280,6 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
         last_port: u16,
         ports: Vec<u16>,
     }
-    let offset = OFFSETS.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
     templates.render(
         "systemd/build.service",
         &Values {
@@ -296,7 +299,7 @@ pub fn build_unit(build: &BuildUnit<'_>, config: &Config, templates: &Templates)
             seconds: build.seconds,
             memory: build.memory.to_string(),
             first_port: config.ports.first,
-            last_port: config.ports.last + offset,
+            last_port: last_port(config),
             ports: vec![build.project.port, port_of(build.project.port, "standby")],
         },
     )

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Before, Check, Step};
 use crate::{
     error::{Error, Result},
-    sys::{FileKind, Host},
+    sys::{FileKind, Host, journald},
 };
 
 /// Where units come from, besides the directory that the link is in.
@@ -108,6 +108,18 @@ fn taken(alias: &str, by: &Path) -> Error {
         .hint("take it away if it is of no use any more, or choose another name: `aliases`")
 }
 
+impl Alias {
+    /// `journalctl -u` follows no other name: who asks it for this one finds a word of where to look.
+    fn point_the_way(&self) {
+        let Self { alias, of } = self;
+        let unit = format!("{alias}.service");
+        let told = format!(
+            "{unit} is another name of {of}: `journalctl -u {of}`, and what it says itself by `hostkit log`"
+        );
+        journald::send(&told, false, &[("OBJECT_SYSTEMD_UNIT", &unit)]);
+    }
+}
+
 impl Step for Alias {
     fn title(&self) -> String {
         format!("name {} of {}", self.alias, self.of)
@@ -134,7 +146,9 @@ impl Step for Alias {
         if host.meta(&link(&self.alias))?.is_some() {
             return Ok(());
         }
-        host.replace_link(&link(&self.alias), &target(&self.of))
+        host.replace_link(&link(&self.alias), &target(&self.of))?;
+        self.point_the_way();
+        Ok(())
     }
 
     fn undo(&self, host: &Host, before: &Before) -> Result<()> {

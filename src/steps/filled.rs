@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::{Before, Check, Step};
 use crate::{
     error::{Context, Result},
-    sys::Host,
+    sys::{Host, redis_keys::Keys},
 };
 
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Filled {
-    pub database: u32,
+    pub keys: Keys,
     /// The keys that were kept.
     pub from: PathBuf,
     /// Those that are there until then.
@@ -26,13 +26,16 @@ impl Filled {
     fn fill(&self, host: &Host, from: &Path) -> Result<()> {
         let mut file =
             File::open(from).context(|| format!("could not read `{}`", from.display()))?;
-        host.fill_keys(self.database, &mut file).map(|_| ())
+        host.fill_keys(&self.keys, &mut file).map(|_| ())
     }
 }
 
 impl Step for Filled {
     fn title(&self) -> String {
-        format!("Redis database {} as it was kept", self.database)
+        match &self.keys {
+            Keys::Shared(number) => format!("Redis database {number} as it was kept"),
+            Keys::Own { .. } => "its own Redis as it was kept".into(),
+        }
     }
 
     fn check(&self, _host: &Host) -> Result<Check> {

@@ -77,7 +77,7 @@ impl Step for Program {
 }
 
 /// The unit of object storage, up and answering.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Answering {
     pub unit: String,
     pub place: Place,
@@ -87,7 +87,7 @@ pub struct Answering {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Answering {
-    fn wait(&self, host: &Host) -> Result<()> {
+    pub(super) fn wait(&self, host: &Host) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let asked = self.place.open(host)?.answers();

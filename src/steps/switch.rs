@@ -180,13 +180,13 @@ impl Switch {
     fn wait_for_end(&self, door: &Door<'_>, quiet: Duration) {
         let limit = Duration::from_secs(self.drain) + quiet;
         let start = Instant::now();
-        let mut idle_since = start;
+        let mut idle_since = None;
         while start.elapsed() < limit && signals::check().is_ok() {
-            // Only a look that finds nobody ends it: a pause between two looks says nothing.
             match door.connections() {
-                Ok(0) if idle_since.elapsed() > quiet => return,
+                // Counted from when nobody was seen: what was slow meanwhile is no silence.
+                Ok(0) if idle_since.get_or_insert_with(Instant::now).elapsed() >= quiet => return,
                 Ok(0) => {}
-                Ok(_) => idle_since = Instant::now(),
+                Ok(_) => idle_since = None,
                 Err(_) => return,
             }
             std::thread::sleep(Duration::from_millis(5));

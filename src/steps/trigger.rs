@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Logins, Switch};
+use super::{Answering, Logins, Switch};
 use crate::{
     error::{Error, Result},
     names::Domain,
@@ -25,6 +25,8 @@ pub enum Trigger {
     /// PostgreSQL reads its access rules again.
     PostgresReload,
     RestartUnit(String),
+    /// The server's object storage starts anew, and answers again.
+    RestartStorage(Answering),
     /// The standby of a switch goes, once the web server sends nobody there.
     StandbyGoes(Box<Switch>),
     /// The processes of a project follow its link to another release.
@@ -56,7 +58,9 @@ impl Trigger {
             Self::LoginEnds(_) => "the other login of the database ends".into(),
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
-            Self::RestartUnit(unit) => format!("{unit} restarts"),
+            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. }) => {
+                format!("{unit} restarts")
+            }
             Self::StandbyGoes(_) => "the standby goes".into(),
             Self::Switch(_) => "requests move to the release".into(),
             Self::WallLoad(_) => "the kernel takes up the wall".into(),
@@ -68,7 +72,10 @@ impl Trigger {
     pub fn rank(&self) -> u8 {
         match self {
             Self::DaemonReload(_) => 0,
-            Self::PostgresReload | Self::RestartUnit(_) | Self::WallLoad(_) => 1,
+            Self::PostgresReload
+            | Self::RestartStorage(_)
+            | Self::RestartUnit(_)
+            | Self::WallLoad(_) => 1,
             Self::Switch(_) => 2,
             Self::NginxReload(_) => 3,
             Self::StandbyGoes(_) => 4,
@@ -86,6 +93,9 @@ impl Trigger {
     pub fn fire(&self, host: &Host) -> Result<()> {
         match self {
             Self::NginxReload(probe) => reload(host, probe.as_ref()).map(|_| ()),
+            Self::RestartStorage(storage) => {
+                restart(host, &storage.unit).and_then(|()| storage.wait(host))
+            }
             Self::RestartUnit(unit) => restart(host, unit),
             Self::Switch(switch) => switch.forward(host),
             Self::WallLoad(file) => host.load_wall(file),
@@ -114,8 +124,14 @@ impl Trigger {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
             }
             // A unit that came with what is undone is gone with it.
-            Self::RestartUnit(unit) if host.unit(unit)?.load == "not-found" => Ok(()),
-            Self::RestartUnit(unit) => restart(host, unit),
+            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. })
+                if host.unit(unit)?.load == "not-found" =>
+            {
+                Ok(())
+            }
+            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. }) => {
+                restart(host, unit)
+            }
             Self::StandbyGoes(switch) => switch.release_standby(host),
             Self::Switch(switch) => switch.back(host),
             Self::WallLoad(file) => {

@@ -116,7 +116,9 @@ impl<'a> Lister<'a> {
     fn entry(&mut self, dir: &OwnedFd, name: &CString, path: &str, depth: usize) -> Result<()> {
         let failed = |e: Errno| {
             let error = Error::failed(format!("could not read `{path}`")).caused_by(e);
-            if e == Errno::NOENT { error.coded(GONE) } else { error }
+            // Or something else is there by now.
+            let is_gone = matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP);
+            if is_gone { error.coded(GONE) } else { error }
         };
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         match FileType::from_raw_mode(stat.st_mode) {

@@ -86,26 +86,6 @@ impl Host {
         })
     }
 
-    /// Talks to one database, and leaves the connection where it was.
-    pub(super) fn in_redis_database<T>(
-        &self,
-        database: u32,
-        what: &str,
-        talk: impl FnOnce(&mut Connection) -> redis::RedisResult<T>,
-    ) -> Result<T> {
-        let talked = self.with_redis(what, |c| {
-            redis::cmd("SELECT").arg(database).query::<()>(c)?;
-            let talked = talk(c);
-            redis::cmd("SELECT").arg(0).query::<()>(c)?;
-            talked
-        });
-        if talked.is_err() {
-            // Where it stands nobody knows.
-            self.redis_hang_up();
-        }
-        talked
-    }
-
     pub fn redis_user(&self, name: &str) -> Result<Option<AclUser>> {
         self.with_redis("ask Redis for a user", |c| {
             let value: Value = redis::cmd("ACL").arg("GETUSER").arg(name).query(c)?;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::Host;
+use super::{Host, redis_keys::Keys};
 use crate::error::{Context, Error, Result};
 
 const HEAD: &[u8] = b"hostkit redis 1\n";
@@ -26,13 +26,14 @@ pub struct Entry {
 
 impl Host {
     /// Writes down every key of a database; how many. Each is whole as it was at one moment.
-    pub fn dump_keys(&self, database: u32, to: &mut dyn Write) -> Result<u64> {
+    pub fn dump_keys(&self, keys: &Keys, to: &mut dyn Write) -> Result<u64> {
+        let mut connection = self.redis_of(keys)?;
         to.write_all(HEAD).context(writing)?;
         let mut count = 0_u64;
         let mut seen = std::collections::HashSet::new();
         let mut cursor = 0_u64;
         loop {
-            let (next, batch) = self.some_keys(database, cursor)?;
+            let (next, batch) = some_keys(&mut connection, cursor).map_err(unread)?;
             // A scan may name a key twice.
             for entry in batch.into_iter().filter(|entry| seen.insert(entry.key.clone())) {
                 write_entry(to, &entry).context(writing)?;
@@ -48,53 +49,53 @@ impl Host {
         Ok(count)
     }
 
-    fn some_keys(&self, database: u32, cursor: u64) -> Result<(u64, Vec<Entry>)> {
-        self.in_redis_database(database, "read the keys of Redis", |c| {
-            let (next, keys): (u64, Vec<Vec<u8>>) =
-                redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(BATCH).query(c)?;
-            if keys.is_empty() {
-                return Ok((next, Vec::new()));
-            }
-            let mut ask = redis::pipe();
-            for key in &keys {
-                ask.cmd("DUMP").arg(key).cmd("PEXPIRETIME").arg(key);
-            }
-            let answers: Vec<redis::Value> = ask.query(c)?;
-            let entries =
-                keys.into_iter().zip(answers.chunks_exact(2)).filter_map(|(key, pair)| {
-                    match pair {
-                        // It may have gone meanwhile.
-                        [redis::Value::BulkString(value), redis::Value::Int(ends)] => {
-                            Some(Entry { key, ends: *ends, value: value.clone() })
-                        }
-                        _ => None,
-                    }
-                });
-            Ok((next, entries.collect()))
-        })
-    }
-
     /// Empties a database and fills it with what was written down, in one go: all of it or nothing.
-    pub fn fill_keys(&self, database: u32, from: &mut dyn Read) -> Result<u64> {
+    pub fn fill_keys(&self, keys: &Keys, from: &mut dyn Read) -> Result<u64> {
         let entries = read_entries(from)?;
-        let what = format!("fill Redis database {database}");
-        self.effect(&what, || {
-            self.in_redis_database(database, &what, |c| {
-                let mut all = redis::pipe();
-                all.atomic().cmd("FLUSHDB").ignore();
-                for Entry { key, ends, value } in &entries {
-                    let ends = (*ends).max(0);
-                    all.cmd("RESTORE").arg(key).arg(ends).arg(value).arg("REPLACE");
-                    if ends > 0 {
-                        all.arg("ABSTTL");
-                    }
-                    all.ignore();
+        self.effect("fill a project's Redis", || {
+            let mut connection = self.redis_of(keys)?;
+            let mut all = redis::pipe();
+            all.atomic().cmd("FLUSHDB").ignore();
+            for Entry { key, ends, value } in &entries {
+                let ends = (*ends).max(0);
+                all.cmd("RESTORE").arg(key).arg(ends).arg(value).arg("REPLACE");
+                if ends > 0 {
+                    all.arg("ABSTTL");
                 }
-                all.query::<()>(c)
-            })
+                all.ignore();
+            }
+            let filled = all.query::<()>(&mut connection);
+            filled.map_err(|e| Error::failed("could not put keys back into Redis").caused_by(e))
         })?;
         Ok(entries.len() as u64)
     }
+}
+
+fn some_keys(c: &mut redis::Connection, cursor: u64) -> redis::RedisResult<(u64, Vec<Entry>)> {
+    let (next, keys): (u64, Vec<Vec<u8>>) =
+        redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(BATCH).query(c)?;
+    if keys.is_empty() {
+        return Ok((next, Vec::new()));
+    }
+    let mut ask = redis::pipe();
+    for key in &keys {
+        ask.cmd("DUMP").arg(key).cmd("PEXPIRETIME").arg(key);
+    }
+    let answers: Vec<redis::Value> = ask.query(c)?;
+    let entries = keys.into_iter().zip(answers.chunks_exact(2)).filter_map(|(key, pair)| {
+        match pair {
+            // It may have gone meanwhile.
+            [redis::Value::BulkString(value), redis::Value::Int(ends)] => {
+                Some(Entry { key, ends: *ends, value: value.clone() })
+            }
+            _ => None,
+        }
+    });
+    Ok((next, entries.collect()))
+}
+
+fn unread(error: redis::RedisError) -> Error {
+    Error::failed("could not read the keys of Redis").caused_by(error)
 }
 
 fn writing() -> String {

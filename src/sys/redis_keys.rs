@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use redis::{Connection, ConnectionAddr, RedisConnectionInfo, RedisResult};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Host, Owner, redis::connect};
 use crate::error::{Error, Result};
 
 /// Where a project's keys are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Keys {
     /// In that database of the server's own Redis.
     Shared(u32),
@@ -40,7 +41,7 @@ pub struct Key {
 }
 
 impl Host {
-    fn redis_of(&self, keys: &Keys) -> Result<Connection> {
+    pub(super) fn redis_of(&self, keys: &Keys) -> Result<Connection> {
         let (socket, user) = match keys {
             Keys::Shared(number) => {
                 let mut connection = self.connect_redis()?;

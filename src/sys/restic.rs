@@ -73,7 +73,6 @@ pub struct Streamed {
 #[serde(default)]
 pub struct Summary {
     pub data_added: u64,
-    pub total_files_processed: u64,
     pub total_bytes_processed: u64,
     pub snapshot_id: String,
 }
@@ -402,11 +401,6 @@ pub fn explained(error: Error) -> Error {
             .hint("see how far: `hostkit backup verify`; a new backup keeps what is still on the server");
     }
     error
-}
-
-/// A cache that root alone may read.
-pub fn cache() -> &'static Path {
-    Path::new(CACHE)
 }
 
 #[cfg(test)]

@@ -32,10 +32,11 @@ fn migrations(house: &House) -> Vec<String> {
 
 #[test]
 fn ten_deploys_and_three_broken_ones_fail_nobody() {
-    // Longer than a stream takes, and short enough for ten.
+    // Longer than a stream takes, and short enough for ten. The app itself waits for a second only:
+    // a stream that ends whole after the switch does so because hostkit waited.
     let house = House::built(
-        "sed -i 's/^drain = .*/drain = \"6s\"/; s/--timeout-graceful-shutdown 25/--timeout-graceful-shutdown 5/' hostkit.toml \
-         && grep -q 'drain = \"6s\"' hostkit.toml && echo 1.0.0 > VERSION",
+        "sed -i 's/^drain = .*/drain = \"8s\"/; s/--timeout-graceful-shutdown 25/--timeout-graceful-shutdown 1/' hostkit.toml \
+         && grep -q 'drain = \"8s\"' hostkit.toml && echo 1.0.0 > VERSION",
     );
     let vps = &house.vps;
     vps.sh(SECOND).succeeds();

@@ -90,8 +90,8 @@ impl People {
 
     /// Fails where anybody has met a failure until now.
     pub fn assert_none_failed(&self, when: &str) {
-        let tally = self.seen.tally.lock().unwrap();
-        assert!(tally.failed.is_empty(), "{when}: {:?}", tally.failed);
+        let failed = self.seen.tally.lock().unwrap().failed.clone();
+        assert!(failed.is_empty(), "{when}: {failed:?}");
     }
 
     /// They come to an end with what they do, and tell how they fared.
@@ -318,6 +318,7 @@ impl Person {
 
     /// One that keeps silent has failed; one that was closed has not.
     fn is_answered(&self, wire: &mut Wire) -> bool {
+        use std::io::ErrorKind::{TimedOut, WouldBlock};
         let mut said = wire.say("ping");
         while said.is_ok() {
             match wire.hear() {
@@ -330,7 +331,6 @@ impl Person {
                 Err(e) => said = Err(e),
             }
         }
-        use std::io::ErrorKind::{TimedOut, WouldBlock};
         if let Some(e) = said.err().filter(|e| matches!(e.kind(), TimedOut | WouldBlock)) {
             self.fails(&format!("a websocket kept silent: {e}"));
         }

@@ -1,4 +1,4 @@
-//! Chromium without a window, driven by WebDriver: <https://www.w3.org/TR/webdriver2/>.
+//! Chromium without a window, driven by the protocol of its driver: <https://www.w3.org/TR/webdriver2/>.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,14 +14,14 @@ use super::wire::{Request, Wire};
 /// How long a page may take to show what is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The name that WebDriver has for a reference to an element.
+/// What the protocol calls a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -30,9 +30,9 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = start();
         let port = port_of(&mut driver);
-        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
+        let mut browser = Self { driver, port, session: String::new(), profile };
         let rules = format!("--host-resolver-rules=MAP {host} {address}, MAP * ~NOTFOUND");
-        let data = format!("--user-data-dir={}", browser._profile.path().display());
+        let data = format!("--user-data-dir={}", browser.profile.path().display());
         let mut flags = vec![rules, data];
         flags.extend(
             [
@@ -79,7 +79,7 @@ impl Browser {
         self.ask("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The texts of all elements that are found now, by CSS or by XPath.
+    /// The texts of all elements that are found now, by CSS.
     pub fn texts(&self, what: &str) -> Vec<String> {
         let each = "const of = document.querySelectorAll(arguments[0]); return [...of].map((e) => e.innerText)";
         let found = self.ask("POST", "/execute/sync", &json!({ "script": each, "args": [what] }));
@@ -105,7 +105,8 @@ impl Browser {
         }
     }
 
-    /// Clicks on it as soon as it is there and can be clicked. XPath begins with `//`.
+    /// Clicks on it as soon as it is there and can be clicked. What begins with `//` is an
+    /// `XPath`.
     pub fn click(&self, what: &str) {
         self.act(what, |element| (format!("/element/{element}/click"), json!({})));
     }
@@ -161,7 +162,7 @@ impl Browser {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let headers = "Content-Type: application/json\r\nConnection: close\r\n";
         let address = ([127, 0, 0, 1], self.port).into();
-        let (head, text) = Wire::open(address, "localhost", Duration::from_secs(60))
+        let (head, text) = Wire::open(address, "localhost", Duration::from_mins(1))
             .and_then(|mut wire| wire.ask(&Request { method, path, headers, body: &body }))
             .map_err(|e| e.to_string())?;
         let mut answer: Value = serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))?;

@@ -2,12 +2,14 @@
 
 use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
-use super::{Record, files::state_dir};
+use super::{Record, bucket, files::state_dir};
 use crate::{
     commands::{
         Context,
         checkpoint::take,
         deploy::{stage::Stage, switch},
+        redis,
+        secrets::transfer,
     },
     envfile::EnvFile,
     error::{Context as _, Error, Result},
@@ -18,7 +20,7 @@ use crate::{
     },
     registry::{Live, Project, Release, ReleaseState},
     steps::{AnyStep, Filled, Restored, Swapped},
-    sys::{FileKind, Owner, links::Copied, moment::Shape, restic::Repository},
+    sys::{FileKind, Owner, links::Copied, moment::Shape, redis_keys::Keys, restic::Repository},
 };
 
 /// Where Python's packages are, in each release.
@@ -144,7 +146,7 @@ impl Source<'_> {
         }
         let has = |what: What| self.part(what).is_some();
         if chosen.data && has(What::Database) && !project.postgres
-            || chosen.data && has(What::Redis) && project.redis.is_none()
+            || chosen.data && has(What::Redis) && project.redis.is_none() && !project.own_redis
         {
             cx.ui
                 .note("the backup holds a database that this project has none for: it is left out");
@@ -154,14 +156,16 @@ impl Source<'_> {
                 brought.steps.push(self.database(cx, project, part, before)?.into());
                 brought.names.push("database");
             }
-            if let (Some(part), Some(number)) = (self.part(What::Redis), project.redis) {
-                brought.steps.push(self.keys(cx, project, part, number)?.into());
+            if let (Some(part), Ok(keys)) = (self.part(What::Redis), redis::keys_of(project)) {
+                brought.steps.push(self.keys(cx, project, part, keys)?.into());
                 brought.names.push("redis");
             }
         }
         if chosen.env && self.part(What::Environment).is_some() {
             let now = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
-            brought.env = Some(environment(&now, &self.text(cx, What::Environment)?)?);
+            let then = self.text(cx, What::Environment)?;
+            let buckets = (project.name.bucket(), format!("hostkit-{}", self.of));
+            brought.env = Some(environment((&now, &buckets.0), (&then, &buckets.1))?);
             brought.names.push("environment");
         }
         if chosen.files && self.part(What::Files).is_some() {
@@ -172,6 +176,31 @@ impl Source<'_> {
             }
         }
         Ok(brought)
+    }
+
+    /// What is no part of the operation that puts the rest back, since it lies elsewhere: objects go
+    /// to the bucket, where others stay, and secrets become the newest again.
+    pub fn bring_after(
+        &self,
+        cx: &mut Context,
+        project: &Project,
+        chosen: Chosen,
+    ) -> Result<Vec<&'static str>> {
+        let mut names = Vec::new();
+        if let Some(part) = self.part(What::Bucket).filter(|_| chosen.files) {
+            if project.storage.is_some() {
+                self.read(cx, part, |from| bucket::unpack(cx, project, from))?;
+                names.push("bucket");
+            } else {
+                cx.ui.note("the backup holds a bucket, and this project has none: it is left out");
+            }
+        }
+        if chosen.env && self.part(What::Secrets).is_some() {
+            let kept = transfer::Exported::parse(&self.text(cx, What::Secrets)?)?;
+            transfer::import(cx, &project.name, &kept, &format!("from backup {}", self.record.id))?;
+            names.push("secrets");
+        }
+        Ok(names)
     }
 
     /// Makes in a new database what its project had from a superuser before.
@@ -216,7 +245,7 @@ impl Source<'_> {
         cx: &Context,
         project: &Project,
         part: &Part<Shape>,
-        database: u32,
+        keys: Keys,
     ) -> Result<Filled> {
         let dir = state_dir(&project.name);
         let (from, before) = (dir.join("restore.keys"), dir.join("before.keys"));
@@ -225,9 +254,9 @@ impl Source<'_> {
         let mut options = File::options();
         let mut file =
             options.write(true).create_new(true).mode(0o600).open(&before).context(failed)?;
-        cx.host.dump_keys(database, &mut file)?;
+        cx.host.dump_keys(&keys, &mut file)?;
         file.sync_all().context(failed)?;
-        Ok(Filled { database, from, before })
+        Ok(Filled { keys, from, before })
     }
 
     /// What was in `shared/`, beside what is there now.
@@ -293,17 +322,20 @@ fn lacks(what: What) -> Error {
     Error::usage("not_in_it", format!("the backup holds no {}", what.as_str()))
 }
 
-/// The environment as it was kept, with what hostkit sets as it is today.
-fn environment(now: &str, then: &str) -> Result<String> {
-    let now = EnvFile::parse(now)?;
-    let mut then = EnvFile::parse(then)?;
-    for key in ManagedEnv::KEYS {
+/// The environment as it was kept, with what hostkit sets as it is today, and nothing of what it
+/// set then: a copy has no key to the bucket of the original. Each comes with its bucket's name.
+fn environment(now: (&str, &str), then: (&str, &str)) -> Result<String> {
+    let (now, bucket) = (EnvFile::parse(now.0)?, now.1);
+    let mut file = EnvFile::parse(then.0)?;
+    let keys: Vec<_> =
+        ManagedEnv::keys_in(&now, bucket).chain(ManagedEnv::keys_in(&file, then.1)).collect();
+    for key in keys {
         match now.get(key) {
-            Some(value) => then.set(key, value)?,
-            None => drop(then.unset(key)),
+            Some(value) => file.set(key, value)?,
+            None => drop(file.unset(key)),
         }
     }
-    Ok(then.to_string())
+    Ok(file.to_string())
 }
 
 pub fn check_room(cx: &Context, dirs: &[&str], wanted: u64) -> Result<()> {

@@ -5,9 +5,9 @@ use std::{io::Write, path::Path};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Record, files, offsite, repository};
+use super::{Record, bucket, files, offsite, repository};
 use crate::{
-    commands::{Context, checkpoint::take},
+    commands::{Context, checkpoint::take, redis, secrets::transfer},
     error::{Context as _, Error, Result},
     names::{BackupId, ProjectName, ReleaseId},
     projects::backup::{self, Part, RECORD, RECORD_PART, What, Witness, parts_of, tags},
@@ -45,6 +45,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["name", "kind"])]
     host: bool,
 }
+
+/// The first line of a list of files.
+const LIST: &str = "# kind hash size changed noticed inode path\n";
 
 #[derive(Serialize)]
 struct Made<'a> {
@@ -242,11 +245,19 @@ pub fn check_room(cx: &Context, at: &Repository) -> Result<()> {
 fn keep(cx: &mut Context, at: &Repository, begun: &Begun) -> Result<Record> {
     let Begun { project, backup, release, stored } = begun;
     let mut parts = Vec::new();
-    for what in parts_of(backup.kind, project) {
+    let secrets = transfer::export(cx, &project.name, "kept in a backup")?;
+    let is_there = |what: &What| *what != What::Secrets || !secrets.is_empty();
+    for what in parts_of(backup.kind, project).into_iter().filter(is_there) {
         let part = super::phase(cx, what.as_str(), |cx| {
             let part = match what {
                 What::Files => keep_files(cx, at, begun)?,
-                _ => keep_stream(cx, at, begun, what)?,
+                What::Secrets => {
+                    let text = secrets.json()?;
+                    keep_stream(cx, at, begun, what, |to| {
+                        hand_on(text.expose().as_bytes(), to).map(|()| Witness::Bytes)
+                    })?
+                }
+                _ => keep_stream(cx, at, begun, what, |to| produce(cx, project, what, to))?,
             };
             let read = bytes(part.bytes);
             Ok((part, read))
@@ -273,12 +284,18 @@ fn keep(cx: &mut Context, at: &Repository, begun: &Begun) -> Result<Record> {
 }
 
 /// One stream, and what was seen of it meanwhile.
-fn keep_stream(cx: &Context, at: &Repository, begun: &Begun, what: What) -> Result<Part<Shape>> {
+fn keep_stream(
+    cx: &Context,
+    at: &Repository,
+    begun: &Begun,
+    what: What,
+    produce: impl FnOnce(&mut dyn Write) -> Result<Witness<Shape>>,
+) -> Result<Part<Shape>> {
     let Begun { project, backup, stored, .. } = begun;
     let tags = tags(project.name.as_str(), &backup.id, what.as_str());
     let mut witness = Witness::Bytes;
     let kept = cx.host.keep_stream(at, &tags, what.stream(), |to| {
-        witness = produce(cx, project, what, to)?;
+        witness = produce(to)?;
         Ok(())
     })?;
     stored.set(stored.get() + kept.stored);
@@ -309,21 +326,35 @@ fn produce(
             })
         }
         What::Redis => {
-            let number = project.redis.ok_or_else(|| Error::failed("it has no Redis"))?;
-            cx.host.dump_keys(number, to).map(|keys| Witness::Keys { keys })
+            let keys = cx.host.dump_keys(&redis::keys_of(project)?, to)?;
+            Ok(Witness::Keys { keys })
+        }
+        What::Bucket => {
+            let objects = bucket::pack(cx, project, to)?;
+            let objects = objects.ok_or_else(|| Error::failed("it has no bucket"))?;
+            Ok(Witness::Objects { objects })
         }
         What::Environment => {
             let env = cx.host.read(&project.name.env_file())?.ok_or_else(|| {
                 Error::failed(format!("`{}` is missing", project.name.env_file().display()))
                     .hint(format!("hostkit repair {}", project.name))
             })?;
-            to.write_all(&env).context(|| "could not hand on the environment".into())?;
-            Ok(Witness::Bytes)
+            let env: &[u8] = if env.is_empty() {
+                b"
+"
+            } else {
+                &env
+            };
+            hand_on(env, to).map(|()| Witness::Bytes)
         }
-        What::Files | What::People | What::Registry | What::Settings => {
+        What::Files | What::Secrets | What::People | What::Registry | What::Settings => {
             Err(Error::failed(format!("`{}` is no stream of a project", what.as_str())))
         }
     }
+}
+
+fn hand_on(bytes: &[u8], to: &mut dyn Write) -> Result<()> {
+    to.write_all(bytes).context(|| "could not hand it on".into())
 }
 
 fn keep_files(cx: &Context, at: &Repository, begun: &Begun) -> Result<Part<Shape>> {
@@ -332,7 +363,9 @@ fn keep_files(cx: &Context, at: &Repository, begun: &Begun) -> Result<Part<Shape
     let tree = files::keep(cx, &project.name, &backup.id, at, release)?;
     let tags = tags(project.name.as_str(), &backup.id, What::Files.as_str());
     let kept = cx.host.keep_stream(at, &tags, What::Files.stream(), |to| {
-        to.write_all(tree.list.as_bytes()).context(|| "could not hand on a list".into())
+        // restic keeps nothing that is empty.
+        let list = format!("{LIST}{}", tree.list);
+        to.write_all(list.as_bytes()).context(|| "could not hand on a list".into())
     })?;
     stored.set(stored.get() + kept.stored + tree.summary.data_added);
     let witness = Witness::Files { files: tree.list.lines().count() as u64, changed: tree.changed };

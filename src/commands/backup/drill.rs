@@ -9,7 +9,7 @@ use super::{
     files, find, repository, restore, tag, whereabouts,
 };
 use crate::{
-    commands::{Context, checkpoint::take},
+    commands::{Context, checkpoint::take, secrets::transfer::Exported},
     error::{Context as _, Error, Kind, Result},
     names::{BackupId, ProjectName},
     projects::backup::{What, Witness, compare},
@@ -178,6 +178,12 @@ fn look(cx: &mut Context, project: &Project, backup: &Backup, proof: &mut Proof)
                 .read(cx, part, |from| crate::sys::redis_copy::read_entries(from))
                 .and_then(|entries| same(entries.len() as u64, *keys, "key")),
             (Witness::Files { .. }, _) => tree(cx, project, &source),
+            (Witness::Objects { objects }, _) => source
+                .read(cx, part, |from| super::bucket::look_through(from))
+                .and_then(|seen| same(seen, *objects, "object")),
+            (Witness::Bytes, What::Secrets) => source
+                .text(cx, What::Secrets)
+                .and_then(|text| Ok(count(Exported::parse(&text)?.len(), "value"))),
             (Witness::Bytes, What::Environment) => {
                 source.text(cx, What::Environment).and_then(|text| {
                     let file = crate::envfile::EnvFile::parse(&text)?;

@@ -199,8 +199,9 @@ fn check(ended: &Ended, err: &str) -> Result<()> {
     if ended.result == "success" {
         return Ok(());
     }
-    let is_gone =
-        |line: &&str| line.contains("no such file or directory") || line.contains("\"Err\":2,");
+    // Numbers are those of the kernel: no such file, and no directory any more.
+    let gone = ["no such file or directory", "not a directory", "\"Err\":2}", "\"Err\":20}"];
+    let is_gone = |line: &&str| gone.iter().any(|word| line.contains(word));
     let is_talk = |line: &&str| line.starts_with("Warning: at least one source file");
     let wrong: Vec<&str> =
         err.lines().filter(|line| !line.trim().is_empty() && !is_talk(line)).collect();

@@ -11,8 +11,7 @@ use crate::{
     commands::{Context, checkpoint::take, storage},
     error::{Context as _, Error, Result},
     registry::Project,
-    sys::{Cmd, Output, Owner, storage::fits},
-    ui::count,
+    sys::{Cmd, Output, Owner},
 };
 
 const ROOT: &str = "/srv/backups/hostkit";
@@ -84,55 +83,16 @@ pub fn of_bucket(cx: &Context, project: &Project) -> Result<Option<PathBuf>> {
     whole(cx, project, "bucket", |part| bucket(cx, project, part)).map(Some)
 }
 
-/// The bucket's objects as entries of an archive. No name of one leads out of it.
 fn bucket(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
-    let Some(store) = storage::store(cx, project)? else { return Ok(()) };
+    if project.storage.is_none() {
+        return Ok(());
+    }
     let path = dir.join("bucket.tar");
     let failed = || format!("could not write `{}`", path.display());
-    let file =
+    let mut file =
         File::options().write(true).create_new(true).mode(0o600).open(&path).context(failed)?;
-    let mut archive = tar::Builder::new(file);
-    let mut passed_over = 0_usize;
-    store.each("", |object| {
-        if !fits(&object.key) {
-            passed_over += 1;
-            return Ok(());
-        }
-        let mut reading = store.get(&object.key)?;
-        let mut header = tar::Header::new_gnu();
-        header.set_size(reading.size().unwrap_or(object.size));
-        header.set_mode(0o600);
-        header.set_mtime(0);
-        archive.append_data(&mut header, entry_name(&object.key), &mut reading).context(failed)
-    })?;
-    let file = archive.into_inner().context(failed)?;
-    file.sync_all().context(failed)?;
-    if passed_over > 0 {
-        cx.ui.note(format!(
-            "{} of the bucket can be asked for by no address (a part of their names is a dot), and are not in its backup",
-            count(passed_over, "object")
-        ));
-    }
-    Ok(())
-}
-
-/// `objects/`, and the object's name with whatever could mean something written as `%XX`.
-fn entry_name(key: &str) -> String {
-    let mut name = "objects/".to_owned();
-    for byte in key.bytes() {
-        let after_slash = name.ends_with('/');
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => name.push(byte.into()),
-            b'/' if !after_slash => name.push('/'),
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    // An object may be called like a directory of others.
-    if name.ends_with('/') {
-        name.pop();
-        name.push_str("%2F");
-    }
-    name
+    super::bucket::pack(cx, project, &mut file)?;
+    file.sync_all().context(failed)
 }
 
 /// The home as its own user sees it: no link, no pipe and no race leads anywhere else.
@@ -171,23 +131,4 @@ fn into_file(cx: &Context, cmd: &Cmd, path: &Path) -> Result<Output> {
     let out = cx.host.ask_into(cmd, file.try_clone().context(failed)?)?;
     file.sync_all().context(failed)?;
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_object_is_called_like_a_way_out() {
-        for (key, name) in [
-            ("a/b.txt", "objects/a/b.txt"),
-            ("/etc/passwd", "objects/%2Fetc/passwd"),
-            ("a//b", "objects/a/%2Fb"),
-            ("a b\n", "objects/a%20b%0A"),
-            ("dir/", "objects/dir%2F"),
-            ("100%", "objects/100%25"),
-        ] {
-            assert_eq!(entry_name(key), name);
-        }
-    }
 }

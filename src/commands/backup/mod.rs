@@ -1,6 +1,7 @@
 //! `hostkit backup`: what is kept of projects and of the server, and the proof that it comes back.
 
 pub mod bring;
+mod bucket;
 pub mod check;
 pub mod create;
 pub mod digest;

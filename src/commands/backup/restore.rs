@@ -18,7 +18,7 @@ use crate::{
             stage,
             switch::{self, Move},
         },
-        facts,
+        facts, repair,
     },
     error::{Context as _, Error, Result},
     names::{BackupId, ProjectName},
@@ -289,6 +289,10 @@ fn in_place(
     let project = cx.registry()?.living_project(name)?;
     let outcome = put_back(cx, source, &project, chosen)?;
     drop(held);
+    if outcome.names.contains(&"secrets") {
+        // Those that are files.
+        repair::one(cx, name)?;
+    }
     Ok((outcome, before))
 }
 
@@ -320,6 +324,10 @@ pub fn put_back(
     {
         take::forget(cx, name, &before.id)?;
     }
+    let done = done.and_then(|mut outcome| {
+        outcome.names.extend(source.bring_after(cx, project, chosen)?);
+        Ok(outcome)
+    });
     let outcome = done.inspect_err(|error| {
         let _ = cx.record(Some(name), "backup restore", Err(Error::failed(error.to_string())));
     })?;

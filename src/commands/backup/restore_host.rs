@@ -178,18 +178,15 @@ fn settings(cx: &mut Context, source: &Source<'_>) -> Result<()> {
     let file = || {
         std::fs::File::open(&archive).context(|| format!("could not read `{}`", archive.display()))
     };
-    let tar = Cmd::new("/usr/bin/tar")
-        .args(["--extract", "--file=-", "--directory=/", "--same-owner", "--same-permissions"])
-        .args(["--no-overwrite-dir", "--exclude=etc/hostkit/redis.secret", "--wildcards"])
-        .args(["etc/hostkit", "etc/hostkit/*"])
-        .input(file()?);
-    cx.host.run(&tar, "put the settings back")?.success()?;
-    let certificates = Cmd::new("/usr/bin/tar")
-        .args(["--extract", "--file=-", "--directory=/", "--same-owner", "--same-permissions"])
-        .args(["--no-overwrite-dir", "--wildcards", "etc/letsencrypt", "etc/letsencrypt/*"])
-        .input(file()?);
+    let tar = |path: &str| -> Result<Cmd> {
+        Ok(Cmd::new("/usr/bin/tar")
+            .args(["--extract", "--file=-", "--directory=/", "--same-owner", "--same-permissions"])
+            .args(["--no-overwrite-dir", "--exclude=etc/hostkit/redis.secret", path])
+            .input(file()?))
+    };
+    cx.host.run(&tar("etc/hostkit")?, "put the settings back")?.success()?;
     // There may have been none.
-    let _ = cx.host.run(&certificates, "put the certificates back")?;
+    let _ = cx.host.run(&tar("etc/letsencrypt")?, "put the certificates back")?;
     cx.host.remove_file(&archive)?;
     if let Some(text) = cx.host.read_text(Path::new(PATH))? {
         cx.config = Config::parse(&text)?;

@@ -78,11 +78,10 @@ pub fn all(cx: &mut Context, dry_run: bool) -> Result<Rotated> {
     }
     if !dry_run {
         forget_failed(cx, &backups)?;
-        if !rotated.removed.is_empty() {
-            cx.host.forget(&repository::here(), &[], true)?;
-            if let Some(there) = &there {
-                cx.host.forget(there, &[], true)?;
-            }
+        // What failed has left pieces, too, that nothing refers to.
+        cx.host.forget(&repository::here(), &[], true)?;
+        if let (Some(there), false) = (&there, rotated.removed.is_empty()) {
+            cx.host.forget(there, &[], true)?;
         }
     }
     Ok(rotated)

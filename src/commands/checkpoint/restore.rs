@@ -103,7 +103,14 @@ pub fn put_back(
     let new = NewOperation { project: Some(name), verb, actor: &actor, way: Way::Undo };
     let done = restored.and_then(|restored| {
         cx.carry_out(&new, None, |_, _| {
-            Ok((projects::data_plan(project, restored.map(|step| Comes::Back(vec![step.into()])), env), Vec::new()))
+            Ok((
+                projects::data_plan(
+                    project,
+                    restored.map(|step| Comes::Back(vec![step.into()])),
+                    env,
+                ),
+                Vec::new(),
+            ))
         })
     });
     if let Err(error) = done {

@@ -122,8 +122,8 @@ pub(super) fn info(args: &InfoArgs, cx: &mut Context) -> Result<()> {
         Error::missing("no_database", format!("the database `{}` is gone", name.database()))
             .hint(format!("see `hostkit drift {name}`, `hostkit checkpoint list {name}`"))
     })?;
-    let (used, _) = cx.host.sessions_of(&[&name.role(), &name.second_role()])?;
-    let connections = Connections { used, limit: cx.config.postgres.connections };
+    let (used, limit) = cx.host.sessions_of(&[&name.role(), &name.second_role()])?;
+    let connections = Connections { used, limit: u32::try_from(limit).unwrap_or(0) };
     let info = Info { database, login: login_of(cx, &project)?, connections };
     cx.ui.result("db info", Some(name.as_str()), &info, &render(&info));
     Ok(())

@@ -71,6 +71,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
             ("PGUSER", Secret::new(login.role)),
             ("PGDATABASE", Secret::new(name.database())),
             ("PGPASSWORD", login.password),
+            // What fits on the screen stays there.
+            ("LESS", Secret::new("-FRX")),
             ("PSQL_HISTORY", Secret::new(history.display().to_string())),
         ],
         limit: None,

@@ -7,6 +7,7 @@ pub mod list;
 mod modules;
 pub mod needs;
 mod only;
+mod prepare;
 pub mod preview;
 pub mod rollback;
 mod serve;
@@ -34,7 +35,7 @@ use crate::{
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
     projects::Recipe,
-    registry::{CheckpointKind, Live, NewDeploy, Project, Release, ReleaseState},
+    registry::{Live, NewDeploy, Project, Release, ReleaseState},
     release::Strategy,
     sys::signals::{self, Changing},
     ui::elapsed,
@@ -336,42 +337,8 @@ fn make(
     };
     cx.registry()?.add_release(&begun.project.name, &release)?;
     stage.publish(cx)?;
-    let before: Vec<_> = recipe
-        .release_processes()
-        .filter(|process| !args.no_migrate || recipe.migrations.as_ref() != Some(*process))
-        .cloned()
-        .collect();
-    checkpoint(args, cx, begun, stage, !before.is_empty())?;
-    for process in &before {
-        let limits = (recipe.timeout, recipe.memory);
-        stage.prepare(cx, process, &recipe.spec, limits)?;
-    }
+    prepare::all(args, cx, begun, stage, &recipe)?;
     Ok(Made { recipe, revision, came })
-}
-
-/// Keeps what the release that is live leaves to its successor: to that one can go back in full.
-fn checkpoint(
-    args: &Args,
-    cx: &mut Context,
-    begun: &Begun,
-    stage: &mut Stage<'_>,
-    migrates: bool,
-) -> Result<()> {
-    let project = &begun.project;
-    if args.no_checkpoint || !cx.config.deploys.checkpoint || project.live.is_none() {
-        return Ok(());
-    }
-    let kind = if migrates { CheckpointKind::PreMigration } else { CheckpointKind::PreDeploy };
-    take::settle(cx, project)?;
-    let mut new = take::begin(cx, project, kind, None)?;
-    if project.postgres {
-        stage.phase(cx, "checkpoint", |_| {
-            take::fill(cx, project, &mut new)
-                .map_err(|error| error.hint("deploy without one: `--no-checkpoint`"))?;
-            Ok(((), new.dump.map_or(String::new(), crate::ui::bytes)))
-        })?;
-    }
-    take::record(cx, &project.name, &new)
 }
 
 fn tell_recipe(cx: &Context, recipe: &Recipe) {

@@ -59,12 +59,20 @@ impl Stage<'_> {
             signals::check()?;
         }
         self.run(cx, &unit(&command))?;
-        if is(cx, &top.join(MODULES), FileKind::Directory)? {
-            let part = kept.with_extension("part");
-            if let Err(why) = self.keep(cx, &top, &kept, &part) {
+        if !is(cx, &top.join(MODULES), FileKind::Directory)? {
+            return Ok(String::new());
+        }
+        let (aside, part) = (self.dir().with_extension("modules"), kept.with_extension("part"));
+        let done = self.keep(cx, &top.join(MODULES), &aside, &part);
+        let done = done.and_then(|()| cx.host.rename(&part, &kept));
+        cx.host.remove_tree(&aside)?;
+        match done {
+            Ok(()) => self.run(cx, &unit(&unpack))?,
+            Err(why) => {
                 cx.host.remove_file(&part)?;
                 signals::check()?;
                 cx.ui.note(format!("its packages are not kept for the next build: {why}"));
+                self.run(cx, &unit(&command))?;
             }
         }
         Ok(String::new())
@@ -84,21 +92,25 @@ impl Stage<'_> {
         Ok(Some(self.name().home().join(format!("releases/.kept/{name}.tar.zst"))))
     }
 
-    /// Before any build sees them, so that the next one finds them as they were installed. Only root
-    /// may write there. Others that were kept go.
-    fn keep(&self, cx: &Context, top: &Path, kept: &Path, part: &Path) -> Result<()> {
-        let (dir, owner) = (kept.with_file_name(""), Owner::new(0, self.project.uid));
+    /// Before any build sees them, so that the next one finds them as they were installed. They are
+    /// made final first: whoever holds a handle can add nothing, and nothing of others' is packed.
+    fn keep(&self, cx: &Context, modules: &Path, aside: &Path, part: &Path) -> Result<()> {
+        let (dir, owner) = (part.with_file_name(""), Owner::new(0, self.project.uid));
         cx.host.make_dir(&dir, owner, 0o750)?;
         for old in cx.host.list(&dir)? {
             cx.host.remove_file(&dir.join(old))?;
         }
+        cx.host.make_dir(aside, Owner::ROOT, 0o700)?;
+        cx.host.rename(modules, &aside.join(MODULES))?;
+        cx.host.freeze(&aside.join(MODULES), self.project.uid)?;
         let tar = Cmd::new("/usr/bin/tar").limit(SLOWEST).args(["--zstd", "-cf"]).arg(part);
-        let tar = tar.arg("-C").arg(top).args(["--", MODULES]);
+        let tar = tar.arg("-C").arg(aside).args(["--", MODULES]);
         cx.host.run(&tar, "keep the packages of a build")?.success()?;
         cx.host.set_meta(part, owner, 0o640)?;
         let sync = Cmd::new("/usr/bin/sync").args(["--"]).arg(part);
-        cx.host.run(&sync, &format!("write `{}` to the disk", part.display()))?.success()?;
-        cx.host.rename(part, kept)
+        cx.host
+            .run(&sync, &format!("write `{}` to the disk", part.display()))
+            .and_then(|ran| ran.success().map(|_| ()))
     }
 }
 

@@ -72,6 +72,14 @@ pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
             .hint(how(name)));
         }
     }
+    let shown = project.storage.as_ref().and_then(|storage| storage.path.as_deref());
+    if let Some(path) = shown.filter(|path| recipe.spec.routes.iter().any(|r| r.path == *path)) {
+        let message =
+            format!("hostkit.toml has a route at `{path}`, where the site shows the bucket");
+        return Err(Error::conflict("route_taken", message).hint(format!(
+            "move one of them: `hostkit storage proxy {name} --path /other/`, or `--off`"
+        )));
+    }
     if recipe.services.storage == Some(true) && project.storage.is_none() {
         let message = format!("{name} has no object storage, and hostkit.toml wants it");
         return Err(Error::conflict("service_missing", message)

@@ -124,14 +124,8 @@ fn apply(cx: &mut Context, to: &Move<'_>, data: Option<Comes>) -> Result<()> {
     wanted.live = Some(live.clone());
     let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
     let credentials = secrets.as_ref().map(|secrets| &secrets.credentials);
-    let from = From {
-        old: project.live.as_ref(),
-        is_up: unit.is_active(),
-        env,
-        credentials,
-        data,
-        now,
-    };
+    let from =
+        From { old: project.live.as_ref(), is_up: unit.is_active(), env, credentials, data, now };
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&project.name), verb, actor: &actor, way: Way::Undo };
     let live_now = Change::Live {

@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 use super::{Check, Cure};
 use crate::{
-    commands::{Context, facts, init, secrets::keys},
+    commands::{Context, facts, init, secrets::keys, storage},
     config,
     names::Runtime,
     registry::{self, Live, Of, Registry},
@@ -18,6 +18,7 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
     checks.extend([running_nginx(cx), nginx_config(cx), postgres(cx)]);
     checks.extend(redis_checks(cx));
     checks.extend([wall(cx), initialised(cx)]);
+    checks.extend(object_storage(cx));
     checks.extend(php(cx));
     checks.extend(sealed(cx));
     checks
@@ -52,6 +53,15 @@ fn system(cx: &Context) -> Check {
         Ok(distribution) => Check::fine("system", distribution.name),
         Err(error) => Check::error("system", &error),
     }
+}
+
+/// Where projects get buckets.
+fn object_storage(cx: &Context) -> Option<Check> {
+    let place = storage::place(cx).ok()?;
+    Some(match storage::check(cx) {
+        Ok(()) => Check::fine("object storage", place.endpoint),
+        Err(error) => Check::error("object storage", &error),
+    })
 }
 
 fn binary() -> Check {

@@ -49,6 +49,8 @@ struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     database_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     start_cmd: Option<String>,
     ssh_keys: Vec<Key>,
     logs: String,
@@ -91,6 +93,7 @@ fn gather(cx: &Context, project: &Project) -> Result<Info> {
         own_redis: project.own_redis,
         database: project.postgres.then(|| name.database()),
         database_user: project.postgres.then(|| name.role()),
+        bucket: project.storage.as_ref().map(|_| name.bucket()),
         start_cmd: project.start.clone(),
         ssh_keys: project
             .keys
@@ -137,6 +140,9 @@ fn render(info: &Info, paint: Paint) -> String {
     }
     if let (Some(database), Some(user)) = (&info.database, &info.database_user) {
         line("postgres", format!("{database}, role {user}"));
+    }
+    if let Some(bucket) = &info.bucket {
+        line("storage", format!("bucket {bucket}"));
     }
     for key in &info.ssh_keys {
         line("ssh key", format!("{} {}", key.fingerprint, key.comment));

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{check_name, keys};
+use super::{check_name, check_number, keys};
 use crate::{
     commands::{
         Context, confirm,
@@ -245,6 +245,7 @@ pub(super) fn put(
     what: &str,
 ) -> Result<BTreeMap<String, Option<i64>>> {
     let rows = cx.registry()?.secrets(name)?;
+    check_number(&rows, wanted.iter().map(|(key, _)| key.as_str()))?;
     for (key, value) in wanted {
         check_name(key)?;
         let row = rows.iter().find(|row| row.name == *key);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{check_name, values};
+use super::{check_name, check_number, values};
 use crate::{
     commands::Context,
     error::{Error, Result},
@@ -68,6 +68,7 @@ pub(super) fn define(args: &DefineArgs, cx: &mut Context) -> Result<()> {
     cx.registry()?.project(&name)?;
     let _held = cx.take_project(&name, "secrets define")?;
     cx.registry()?.living_project(&name)?;
+    check_number(&cx.registry()?.secrets(&name)?, [args.secret.as_str()])?;
     let new = Definition {
         name: args.secret.clone(),
         kind: args.kind,

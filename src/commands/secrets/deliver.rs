@@ -110,7 +110,8 @@ pub fn kept(cx: &mut Context, project: &Project, to: &Live) -> Result<Option<Del
     let now = values::versions(cx, name, Which::Live)?;
     let has_files = |live: &Live| !live.spec.secret_files.is_empty();
     if has_files(to) || project.live.as_ref().is_some_and(has_files) {
-        let all = values::read(cx, name, Which::Live, "rollback", Some(&to.id))?;
+        let chosen = chosen(cx, name, to, now)?;
+        let all = values::read_versions(cx, name, &chosen, "rollback", Some(&to.id))?;
         return arrange(cx, project, to, &all, None, false).map(Some);
     }
     Ok((!now.is_empty()).then(|| Delivery {
@@ -125,6 +126,31 @@ pub fn kept(cx: &mut Context, project: &Project, to: &Live) -> Result<Option<Del
     }))
 }
 
+/// Of what a release can't start without, another version where the wanted one is gone.
+fn chosen(
+    cx: &mut Context,
+    name: &ProjectName,
+    to: &Live,
+    mut wanted: BTreeMap<String, i64>,
+) -> Result<BTreeMap<String, i64>> {
+    let others = [
+        values::versions(cx, name, Which::Pinned(&to.id))?,
+        values::versions(cx, name, Which::Current)?,
+        values::versions(cx, name, Which::Live)?,
+    ];
+    for key in &to.spec.secret_files {
+        let candidates =
+            wanted.get(key).into_iter().chain(others.iter().filter_map(|v| v.get(key)));
+        for version in candidates.copied().collect::<Vec<_>>() {
+            if cx.registry()?.sealed(name, key, version).is_ok() {
+                wanted.insert(key.clone(), version);
+                break;
+            }
+        }
+    }
+    Ok(wanted)
+}
+
 /// For a release that comes back with its data: what it had, beside the `.env` that it had.
 pub fn former(
     cx: &mut Context,
@@ -136,8 +162,10 @@ pub fn former(
     if !is_known && to.spec.secret_files.is_empty() {
         return Ok(None);
     }
-    let all =
-        values::read(cx, &project.name, Which::Pinned(&to.id), "rollback --full", Some(&to.id))?;
+    let name = &project.name;
+    let pinned = values::versions(cx, name, Which::Pinned(&to.id))?;
+    let chosen = chosen(cx, name, to, pinned)?;
+    let all = values::read_versions(cx, name, &chosen, "rollback --full", Some(&to.id))?;
     arrange(cx, project, to, &all, Some(env), true).map(Some)
 }
 

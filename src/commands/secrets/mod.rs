@@ -10,12 +10,15 @@ mod store;
 pub mod transfer;
 pub mod values;
 
+use std::collections::BTreeSet;
+
 use super::Context;
 use crate::{
     envfile::check_key,
     error::{Error, Result},
     names::ProjectName,
     projects::ManagedEnv,
+    registry::SecretRow,
     ui::count,
 };
 
@@ -89,6 +92,20 @@ fn check_name(name: &str) -> Result<()> {
             .caused_by("it names what hostkit made: a port, a database, a password"));
     }
     Ok(())
+}
+
+/// A project's own user may set some, and is not to fill the registry with them.
+const MOST: usize = 250;
+
+/// Fails where a project would have too many.
+fn check_number<'a>(rows: &'a [SecretRow], new: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut names: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    names.extend(new);
+    if names.len() <= MOST {
+        return Ok(());
+    }
+    Err(Error::conflict("too_many", "the project would have too many secrets")
+        .caused_by(format!("{MOST} are the most")))
 }
 
 /// Fails where a secret that somebody has to set is not set.

@@ -34,13 +34,24 @@ pub fn read(
     release: Option<&ReleaseId>,
 ) -> Result<Values> {
     let versions = versions(cx, project, which)?;
+    read_versions(cx, project, &versions, what, release)
+}
+
+/// The same of versions that are known.
+pub fn read_versions(
+    cx: &mut Context,
+    project: &ProjectName,
+    versions: &BTreeMap<String, i64>,
+    what: &str,
+    release: Option<&ReleaseId>,
+) -> Result<Values> {
     if versions.is_empty() {
         return Ok(Values::new());
     }
     let actor = cx.caller.actor();
     let names = versions.iter().map(|(name, version)| (name.as_str(), Some(*version)));
     cx.registry()?.audit_secrets(project, &Use { what, actor: &actor, release }, names)?;
-    open(cx, project, &versions)
+    open(cx, project, versions)
 }
 
 pub fn versions(

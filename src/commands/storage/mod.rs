@@ -8,14 +8,14 @@ mod rotate;
 mod setup;
 mod show;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::Context;
 use crate::{
     config::Backend,
     error::{Error, Kind, Result},
     names::ProjectName,
-    projects::{self, GARAGE_RPC, GARAGE_USER, Garage, StorageFacts},
+    projects::{self, GARAGE_RPC, GARAGE_UNIT, GARAGE_USER, Garage, StorageFacts},
     registry::Project,
     secret::{Keys, Secret},
     sys::{
@@ -170,16 +170,18 @@ fn without(name: &ProjectName) -> Error {
 /// What the plan of the server must know of its own storage.
 pub fn facts(cx: &Context) -> Result<StorageFacts> {
     if cx.config.storage.backend != Backend::Garage {
-        return Ok(StorageFacts { garage: None, account: None });
+        let unit = format!("/etc/systemd/system/{GARAGE_UNIT}");
+        let is_retired = cx.host.meta(Path::new(&unit))?.is_some();
+        return Ok(StorageFacts { garage: None, account: None, is_retired });
     }
     let secret = |path: &str| -> Result<Secret> {
-        match cx.host.read_text(std::path::Path::new(path))? {
+        match cx.host.read_text(Path::new(path))? {
             Some(text) => Ok(Secret::new(text.trim())),
             None => Secret::generate(),
         }
     };
     let garage = Garage { user: user()?, token: secret(TOKEN)?, rpc: secret(GARAGE_RPC)? };
-    Ok(StorageFacts { garage: Some(garage), account: None })
+    Ok(StorageFacts { garage: Some(garage), account: None, is_retired: false })
 }
 
 /// The user of Garage as it is, or numbers that are free.

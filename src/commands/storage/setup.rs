@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let actor = cx.caller.actor();
     let new = NewOperation { project: None, verb: "storage setup", actor: &actor, way: Way::Undo };
     let changed = cx.carry_out(&new, None, |_, _| Ok((plan, Vec::new())))?;
-    wait(cx)?;
+    super::check(cx)?;
     drop(held);
     report(cx, changed, start.elapsed());
     Ok(())
@@ -308,15 +308,4 @@ fn plan(cx: &mut Context, text: &str, given: Option<Given>, account: Option<Keys
         }
     }
     Ok(plan)
-}
-
-/// It may have been started anew by the last step of all.
-fn wait(cx: &Context) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        match super::check(cx) {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
-            done => return done,
-        }
-    }
 }

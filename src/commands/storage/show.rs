@@ -184,7 +184,7 @@ pub(super) fn usage(args: &UsageArgs, cx: &mut Context) -> Result<()> {
     ]);
     for Used { project, bucket, usage } in &all {
         let cells = [project, bucket, &usage.objects.to_string(), &bytes(usage.bytes)];
-        table.row(cells.map(|cell| cell.to_owned()).to_vec());
+        table.row(cells.map(String::clone).to_vec());
     }
     let text = match &all[..] {
         [] => "no project has a bucket\n".to_owned(),

@@ -106,7 +106,7 @@ pub fn compare(kept: &str, back: &str) -> Compared {
 
 /// `kind hash size changed noticed inode path`
 fn lines(text: &str) -> impl Iterator<Item = (&str, Line<'_>)> {
-    text.lines().filter_map(|line| {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut words = line.splitn(7, ' ');
         let (kind, hash) = (words.next()?, words.next()?);
         Some((words.nth(4)?, Line { kind, hash }))

@@ -54,7 +54,11 @@ pub enum What {
     Database,
     Redis,
     Files,
+    /// The objects of its bucket.
+    Bucket,
     Environment,
+    /// Its secrets in the clear, as all of the repository is encrypted.
+    Secrets,
     /// Of the server: its registry, and the files below `/etc` that make it what it is.
     Registry,
     Settings,
@@ -74,6 +78,9 @@ pub enum Witness<S> {
     Keys {
         keys: u64,
     },
+    Objects {
+        objects: u64,
+    },
     /// Those that changed meanwhile are not among those that a drill can compare.
     Files {
         files: u64,
@@ -87,6 +94,8 @@ impl What {
             Self::Database => "database",
             Self::Redis => "redis",
             Self::Files => "files",
+            Self::Bucket => "bucket",
+            Self::Secrets => "secrets",
             Self::Environment => "environment",
             Self::Registry => "registry",
             Self::Settings => "settings",
@@ -100,6 +109,8 @@ impl What {
             Self::Database => "database.dump",
             Self::Redis => "redis.keys",
             Self::Files => "files.list",
+            Self::Bucket => "bucket.tar",
+            Self::Secrets => "secrets.json",
             Self::Environment => "environment.env",
             Self::Registry => "registry.db",
             Self::Settings => "settings.tar",
@@ -119,14 +130,22 @@ pub const TREE_PART: &str = "tree";
 pub fn parts_of(kind: BackupKind, project: &Project) -> Vec<What> {
     let has = |what: &What| match what {
         What::Database => project.postgres,
-        What::Redis => project.redis.is_some(),
+        What::Redis => project.redis.is_some() || project.own_redis,
+        What::Bucket => project.storage.is_some(),
         _ => true,
     };
     let all: &[What] = match kind {
-        BackupKind::Credentials => &[What::Environment],
+        BackupKind::Credentials => &[What::Environment, What::Secrets],
         BackupKind::Db => &[What::Database, What::Redis],
-        BackupKind::Files => &[What::Files],
-        BackupKind::Full => &[What::Database, What::Redis, What::Files, What::Environment],
+        BackupKind::Files => &[What::Files, What::Bucket],
+        BackupKind::Full => &[
+            What::Database,
+            What::Redis,
+            What::Files,
+            What::Bucket,
+            What::Environment,
+            What::Secrets,
+        ],
         BackupKind::Host => &[What::Registry, What::Settings, What::People],
     };
     all.iter().copied().filter(has).collect()

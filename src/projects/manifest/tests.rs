@@ -109,7 +109,7 @@ fn assert_told(wrong: &[(&str, &str, &str)]) {
 fn what_is_wrong_is_told() {
     assert_told(&[
         ("[projct]\n", "there is no key `projct`", "did you mean `project`?"),
-        ("[wholly]\n", "there is no key `wholly`", "there are build, deploy, env"),
+        ("[wholly]\n", "there is no key `wholly`", "there are backup, build, deploy, env"),
         ("[project]\nname = 1\n", "there is no key `project.name`", "`[project]` knows public,"),
         ("project = 1\n", "`project` wants a table, not a number", ""),
         (

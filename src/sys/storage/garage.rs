@@ -75,8 +75,10 @@ struct Named {
     name: String,
 }
 
-/// The name of keys that live no longer than hostkit works with them.
-const WORK: &str = "hostkit at work";
+/// The name of a key that lives no longer than hostkit works with it.
+fn work_name(bucket: &str) -> String {
+    format!("hostkit at work on {bucket}")
+}
 
 impl GarageApi {
     pub fn new(place: Place, token: &str) -> Result<Self> {
@@ -163,9 +165,9 @@ impl GarageApi {
         let call = "CleanupIncompleteUploads";
         self.change(host, "end unfinished uploads", call, &[], Some(&body))?;
         let keys = Keys::generate()?;
-        self.make_key(host, &keys, WORK)?;
-        let may =
-            Grant { id: keys.id.clone(), name: WORK.into(), read: true, write: true, owner: false };
+        let whose = work_name(name);
+        self.make_key(host, &keys, &whose)?;
+        let may = Grant { id: keys.id.clone(), name: whose, read: true, write: true, owner: false };
         let emptied = self
             .grant(host, name, &may)
             .and_then(|()| self.place.store(name, &keys))
@@ -241,10 +243,6 @@ impl Storage for GarageApi {
 
     fn remove_bucket(&self, host: &Host, name: &str, whose: &str) -> Result<()> {
         if let Some(info) = self.info(name)? {
-            let is_work = |key: &&BucketKey| key.name == WORK;
-            for key in info.keys.iter().filter(is_work) {
-                self.remove_key(host, &key.access_key_id)?;
-            }
             let what = format!("remove the bucket `{name}`");
             let remove = || self.change(host, &what, "DeleteBucket", &[("id", &info.id)], None);
             // It takes away none but an empty one.
@@ -255,7 +253,8 @@ impl Storage for GarageApi {
         }
         let all = self.ask(Method::GET, "ListKeys", &[], None)?.unwrap_or_default();
         let all: Vec<Named> = Self::read("ListKeys", all)?;
-        for key in all.iter().filter(|key| key.name == whose) {
+        let ours = [whose.to_owned(), work_name(name)];
+        for key in all.iter().filter(|key| ours.contains(&key.name)) {
             self.remove_key(host, &key.id)?;
         }
         Ok(())

@@ -39,13 +39,11 @@ impl Answer {
 impl Http {
     pub(super) fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Http> = OnceLock::new();
-        match SHARED.get() {
-            Some(shared) => Ok(shared),
-            None => {
-                let made = Self::new()?;
-                Ok(SHARED.get_or_init(|| made))
-            }
+        if let Some(shared) = SHARED.get() {
+            return Ok(shared);
         }
+        let made = Self::new()?;
+        Ok(SHARED.get_or_init(|| made))
     }
 
     fn new() -> Result<Self> {

@@ -240,7 +240,8 @@ impl Store {
     pub(super) fn setting(&self, name: &str) -> Result<Option<String>> {
         let url = self.sign(rusty_s3::Method::Get, name);
         let answer = self.send(Method::GET, url, None)?;
-        if answer.status == 404 {
+        // Many a service does not know the setting at all, or lets none but the owner see it.
+        if matches!(answer.status, 403 | 404 | 405 | 501) {
             return Ok(None);
         }
         self.good("read a setting of the bucket", answer).map(|answer| Some(answer.body))
@@ -254,6 +255,12 @@ impl Store {
             }
             None => self.send(Method::DELETE, self.sign(rusty_s3::Method::Delete, name), None)?,
         };
+        if matches!(answer.status, 405 | 501) {
+            let error = self.refused("change a setting of the bucket", &answer);
+            return Err(
+                error.hint("this service knows no such setting: change it there, by its own means")
+            );
+        }
         self.good("change a setting of the bucket", answer).map(|_| ())
     }
 

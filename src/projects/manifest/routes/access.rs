@@ -1,6 +1,7 @@
 //! `allow` and `deny` of a route: who may come.
 
-use std::net::IpAddr;
+// The type alone: nothing here talks to a network.
+use core::net::IpAddr;
 
 use super::super::reader::{Table, printable};
 use crate::error::Result;
