@@ -1,5 +1,11 @@
 //! `/etc/hostkit/hostkit.toml`: every key has a default, and an unknown one is an error.
 
+mod alerts;
+mod backup;
+mod metrics;
+mod proxy;
+mod ssl;
+
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +14,12 @@ use crate::{
     error::{Error, Result},
     names::{Domain, GrantedAlias, PublicKey, nearest},
 };
+
+pub use alerts::Alerts;
+pub use backup::{Backup, Drill};
+pub use metrics::{Metrics, Retention};
+pub use proxy::Proxy;
+pub use ssl::Ssl;
 
 pub const PATH: &str = "/etc/hostkit/hostkit.toml";
 
@@ -24,14 +36,19 @@ pub struct Config {
     pub uids: Uids,
     pub redis: Redis,
     pub postgres: Postgres,
+    pub proxy: Proxy,
+    pub mysql: Mysql,
     pub limits: Limits,
     pub locks: Locks,
     pub disk: Disk,
     pub deploys: Deploys,
     pub git: Git,
     pub ssh: Ssh,
+    pub ssl: Ssl,
     pub backup: Backup,
+    pub alerts: Alerts,
     pub storage: Storage,
+    pub metrics: Metrics,
     pub units: Units,
 }
 
@@ -65,6 +82,15 @@ pub struct Postgres {
     pub connections: u32,
     /// Extensions that only a superuser can make, and that projects may get all the same.
     pub extensions: Vec<String>,
+}
+
+/// MariaDB, for projects that ask for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Mysql {
+    /// Whether this server has one that hostkit has set up.
+    pub enabled: bool,
+    pub connections: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -161,41 +187,6 @@ impl Default for Storage {
     }
 }
 
-/// How long backups stay, where else they go, and how often one is proven.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Backup {
-    pub days: usize,
-    pub weeks: usize,
-    /// A second place: `sftp:user@host:/path`, `s3:https://host/bucket`, a directory; "" is none.
-    pub offsite: String,
-    pub offsite_days: usize,
-    pub offsite_weeks: usize,
-    pub drill: Drill,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Drill {
-    /// After each backup that the timer makes.
-    Always,
-    Never,
-    Weekly,
-}
-
-impl Default for Backup {
-    fn default() -> Self {
-        Self {
-            days: 7,
-            weeks: 4,
-            offsite: String::new(),
-            offsite_days: 30,
-            offsite_weeks: 12,
-            drill: Drill::Weekly,
-        }
-    }
-}
-
 impl Default for Ssh {
     fn default() -> Self {
         Self { github: "https://github.com".into() }
@@ -212,15 +203,20 @@ impl Default for Config {
             uids: Uids::default(),
             redis: Redis::default(),
             postgres: Postgres::default(),
+            proxy: Proxy::default(),
+            mysql: Mysql::default(),
             limits: Limits::default(),
             locks: Locks::default(),
             disk: Disk::default(),
             deploys: Deploys::default(),
             git: Git::default(),
             ssh: Ssh::default(),
+            ssl: Ssl::default(),
             units: Units::default(),
             storage: Storage::default(),
+            metrics: Metrics::default(),
             backup: Backup::default(),
+            alerts: Alerts::default(),
         }
     }
 }
@@ -246,6 +242,12 @@ impl Default for Redis {
 impl Default for Postgres {
     fn default() -> Self {
         Self { connections: 20, extensions: Vec::new() }
+    }
+}
+
+impl Default for Mysql {
+    fn default() -> Self {
+        Self { enabled: false, connections: 20 }
     }
 }
 
@@ -332,6 +334,15 @@ impl Config {
                 "`postgres.connections`, `limits.tasks` and `limits.cpu` want more than 0",
             );
         }
+        if let Some(why) = self.proxy.fault() {
+            return wrong(&why);
+        }
+        if self.mysql.connections == 0 {
+            return wrong("`mysql.connections` wants more than 0");
+        }
+        self.ssl.check()?;
+        self.alerts.check()?;
+        self.metrics.check()?;
         let letters =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
         if operators.is_empty() || operators.len() > 32 || !operators.chars().all(letters) {

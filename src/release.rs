@@ -12,7 +12,10 @@ pub use route::{Answer, Files, Proxied, Redirect, Route, lies_in};
 use serde::{Deserialize, Serialize};
 pub use source::{Part, Source};
 
-use crate::{names::Runtime, secret};
+use crate::{
+    names::{Environment, Runtime},
+    secret,
+};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Spec {
@@ -31,6 +34,12 @@ pub struct Spec {
     /// Defaults of variables; `.env` wins.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Those of one environment alone, which win over the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overlays: BTreeMap<Environment, BTreeMap<String, String>>,
+    /// What visitors reach in an environment, by the names of processes and the paths of routes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expose: BTreeMap<Environment, Vec<String>>,
     /// Where this is the same in two releases, they install the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installs: Option<String>,
@@ -65,6 +74,9 @@ pub struct Process {
     pub kind: Kind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// The page of its port that tells its figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

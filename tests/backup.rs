@@ -230,6 +230,10 @@ fn what_is_kept_can_be_read_without_us() {
     vps.hostkit("backup export my-shop --to /root/out").fails_with(4);
     vps.sh("set -e; cmp /root/out/environment.env /home/my-shop/.env; mkdir /root/back; tar -C /root/back -xf /root/out/files.tar; cmp /root/back/home/my-shop/shared/blob /home/my-shop/shared/blob; pg_restore --list /root/out/database.dump | grep -q goods").succeeds();
 
+    // Nobody pays half a second of each command for a key that nobody guesses.
+    let effort = vps.sh("jq '.N * .p' /srv/backups/hostkit/restic/keys/*").succeeds();
+    assert!(effort.trim().parse::<u64>().unwrap() <= 3 << 15, "{effort}");
+
     // As the sheet says, with the key that it has, and by restic alone.
     let sheet = vps.read("/root/hostkit-recovery.txt");
     let key =
@@ -257,14 +261,14 @@ fn a_hostile_directory_is_kept_and_leaks_nothing() {
     vps.sh_as("shop", "set -e; cd ~/shared
         ln -s /etc/shadow shadow; ln -s /root/secret root; ln -s /srv/other other; ln -s / all; ln -s . self; ln -s /proc/self/environ environ; ln -s /etc/hostkit key
         mkfifo pipe; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"
-        printf x > \"$(printf 'new\\nline')\"; printf y > \"$(printf 'not\\377utf8')\"; printf z > ' sp ace '; printf q > '*?[a]$HOME\\\\x0a'; printf d > -- -rf
+        printf x > \"$(printf 'new\\nline')\"; printf y > \"$(printf 'not\\377utf8')\"; printf z > ' sp ace '; ln -s \"$(printf 'no\\377text')\" odd; printf q > '*?[a]$HOME\\\\x0a'; printf d > -- -rf
         echo mine > file; ln file hard; truncate -s 64M sparse; echo hidden > none; chmod 000 none; mkdir shut; echo in > shut/in; chmod 500 shut
         mkdir -p many; cd many; for d in $(seq 100); do mkdir $d; done; python3 - <<'E'
 import os
 for d in range(1, 101):
     for n in range(1000): open(f'{d}/{n}', 'w').write(f'{d}.{n}')
 E").succeeds();
-    let sum = "cd /home/shop/shared; find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum; find . -type l -printf '%p %l\\n' | LC_ALL=C sort; stat -c %a none shut";
+    let sum = "cd /home/shop/shared; find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum; find . -type l -printf '%p %l\\n' | LC_ALL=C sort; stat -c %a none shut; readlink odd | sha256sum";
     let before = vps.sh(sum).succeeds();
     // Somebody swaps a directory for a link again and again, while it is read.
     vps.sh("cat > /home/shop/shared/race.sh <<'E'\ncd ~/shared; mkdir -p a b; for i in $(seq 50); do echo fine > a/secret; echo fine > a/shadow; done; ln -sfn /root l1; ln -sfn /etc l2; while :; do mv a x; ln -s /root a; rm a; ln -s /etc a; rm a; mv x a; done\nE\nchown shop /home/shop/shared/race.sh; (runuser -l shop -c 'exec bash ~/shared/race.sh' > /dev/null 2>&1 &)").succeeds();

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A server that takes files over SFTP, and another that may put them there.
-fn vault(vps: &Vps) -> (Vps, String) {
+pub fn vault(vps: &Vps) -> (Vps, String) {
     let vault = Vps::bare();
     vault.sh("useradd --create-home vault; install -d -o vault -m 700 /srv/vault /home/vault/.ssh; systemctl start ssh").succeeds();
     vps.sh("ssh-keygen -q -t ed25519 -N '' -f /etc/hostkit/offsite.ssh").succeeds();
@@ -38,6 +38,7 @@ fn a_server_comes_back_on_an_empty_one() {
     vps.hostkit("ratelimit wiki 3").stdout.clear();
     vps.sh("mkdir -p /etc/letsencrypt/live/wiki.example; echo certificate > /etc/letsencrypt/live/wiki.example/cert.pem").succeeds();
     vps.hostkit("config set backup.drill always").succeeds();
+    vps.run(&["hostkit", "alert", "add", "ops"], b"http://127.0.0.1:9900/hook").succeeds();
     let (vault, place) = vault(vps);
 
     // Somebody who is not sure who answers there is told, and the local backup is complete.
@@ -101,6 +102,9 @@ fn a_server_comes_back_on_an_empty_one() {
     };
     assert_eq!(operators(&vault), operators(vps));
     assert_eq!(operators(vps).len(), 1);
+    // Whoever was told when something was wrong is told by the new one.
+    assert!(vault.hostkit("alert list").succeeds().contains("ops"));
+    assert_eq!(vault.sh("systemctl is-active hostkit-alert.timer").succeeds(), "active\n");
     assert_eq!(vault.read("/etc/letsencrypt/live/wiki.example/cert.pem"), "certificate\n");
     let uid = |vps: &Vps| vps.sh("id -u my-shop wiki empty").succeeds();
     assert_eq!(uid(&vault), uid(vps));

@@ -201,18 +201,6 @@ fn who_died_is_no_obstacle_and_two_take_turns() {
     vps.hostkit("backup drill my-shop").succeeds();
 }
 
-/// How many changes a command makes.
-fn changes(vps: &Vps, line: &str) -> usize {
-    let ran = vps.hostkit_fault("fail@9999", line);
-    let told = ran
-        .stderr
-        .lines()
-        .find_map(|l| l.strip_prefix("hostkit: ")?.strip_suffix(" changes passed")?.parse().ok());
-    let told = told.unwrap_or_else(|| panic!("{ran}"));
-    ran.succeeds();
-    told
-}
-
 #[test]
 fn a_restoration_killed_anywhere_leaves_the_old_or_the_new() {
     let shop = with_data("my-shop");
@@ -224,7 +212,7 @@ fn a_restoration_killed_anywhere_leaves_the_old_or_the_new() {
     let new = (sums(vps, "my-shop"), shop.serves());
     let spoilt = create(vps, "my-shop");
     let line = |id: &str| format!("backup restore my-shop {id} --yes --no-backup --quiet");
-    let total = changes(vps, &line(&id));
+    let total = vps.changes(&line(&id));
     let look = || (sums(vps, "my-shop"), shop.serves());
     assert_eq!(look(), old);
     vps.hostkit(&line(&spoilt)).succeeds();
@@ -293,6 +281,29 @@ db.commit()
 E").succeeds();
     let stale = vps.hostkit("doctor");
     assert!(stale.code == 1 && stale.stdout.contains("my-shop: backup"), "{stale}");
+    vps.hostkit("backup run-all --quiet").succeeds();
+    vps.hostkit("doctor").succeeds();
+    // Here all is well, and nothing came to the other place for days.
+    vps.sh("mkdir /mnt/disk").succeeds();
+    vps.hostkit("config set backup.offsite /mnt/disk/restic").succeeds();
+    vps.hostkit("backup run-all --quiet").succeeds();
+    vps.hostkit("doctor").succeeds();
+    vps.sh("python3 - <<'E'
+import sqlite3
+db = sqlite3.connect('/var/lib/hostkit/registry.db')
+db.execute(\"UPDATE backups SET made_at = '2020-01-01T00:00:00Z'\")
+db.commit()
+E")
+        .succeeds();
+    create(vps, "my-shop");
+    // A disk that is not mounted is not begun anew.
+    vps.sh("mv /mnt/disk/restic /mnt/away").succeeds();
+    let told = vps.hostkit("backup create my-shop --offsite").fails_with(8);
+    assert!(told.contains("is it mounted?") && !vps.exists("/mnt/disk/restic"), "{told}");
+    vps.sh("mv /mnt/away /mnt/disk/restic").succeeds();
+    let far = vps.hostkit("doctor");
+    let why = "no copy elsewhere for two days: the newest is of";
+    assert!(far.code == 1 && far.stdout.contains(why), "{far}");
     vps.hostkit("backup run-all --quiet").succeeds();
     vps.hostkit("doctor").succeeds();
     vps.hostkit("backup setup-timer --off").succeeds();

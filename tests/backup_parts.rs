@@ -3,7 +3,7 @@
 use crate::{
     backup::create,
     storage,
-    vps::{Ran, Vps},
+    vps::{Ran, Shop, Vps},
 };
 
 /// A project with a value and two objects; the rest of what it has is as asked for.
@@ -54,7 +54,7 @@ fn secrets_and_a_redis_of_its_own_come_back() {
 fn a_bucket_comes_back() {
     let Some(server) = storage::server() else { return };
     let vps = &server.vps;
-    vps.hostkit("provision shop --no-db --no-redis --quiet").succeeds();
+    vps.hostkit("provision shop --no-redis --quiet").succeeds();
     for (key, text) in [("a/one.txt", "first"), ("odd%20name", "second")] {
         server.client(&format!("write shop {key} {text}")).succeeds();
     }
@@ -67,9 +67,59 @@ fn a_bucket_comes_back() {
     for (key, text) in [("a/one.txt", "first"), ("odd%20name", "second"), ("later", "here")] {
         assert!(server.client(&format!("read shop {key}")).stdout.contains(text), "{key}");
     }
+    // The storage is down when its turn comes: what is back stays so, and what was there before, too.
+    let sql = "CREATE TABLE later (n int)";
+    vps.hostkit_args(&["db", "shell", "shop", "-c", sql]).succeeds();
+    vps.sh("systemctl stop hostkit.garage").succeeds();
+    let ran = vps.hostkit(&format!("backup restore shop {id} --yes --no-backup"));
+    assert!(ran.code != 0 && ran.stderr.contains("back by now: database"), "{ran}");
+    let newest = vps.hostkit("checkpoint list shop --json").data()[0].clone();
+    assert!(newest["kind"] == "pre_restore" && newest["dump"].as_u64() > Some(0), "{newest}");
+    let aside = "runuser -u postgres -- psql -Atc \"SELECT datname FROM pg_database WHERE datname LIKE 'shop%'\"";
+    assert_eq!(vps.sh(aside).stdout, "shop_db\n");
+    vps.sh("systemctl start hostkit.garage").succeeds();
+    server.wait();
+    vps.hostkit(&format!("backup restore shop {id} --yes --no-backup")).succeeds();
+
     vps.hostkit(&format!("backup restore shop {id} --to-new copy --yes")).succeeds();
     assert!(server.client("read copy a/one.txt").stdout.contains("first"));
     let env = vps.read("/home/copy/.env");
     assert!(env.contains("S3_BUCKET=hostkit-copy\n") && !env.contains("hostkit-shop"), "{env}");
     vps.hostkit("drift copy").succeeds();
+}
+
+/// What it read as it started.
+const CERT: &str = "body += ' ' + open(os.environ['CREDENTIALS_DIRECTORY'] + '/CERT').read()";
+
+#[test]
+fn secrets_that_are_files_reach_who_reads_them_and_logins_go_on_taking_turns() {
+    let shop = Shop::named("shop", "--no-redis").handling(CERT);
+    let vps = &shop.vps;
+    let cert = |value: &str| {
+        vps.run(&["hostkit", "secrets", "set", "shop", "CERT"], value.as_bytes()).succeeds();
+        shop.deploy("one");
+        assert_eq!(shop.serves(), format!("one {value}"));
+    };
+    shop.version("one", "[secrets]\nfiles = [\"CERT\"]\n");
+    cert("first");
+    vps.hostkit("db rotate shop --quiet").succeeds();
+    let id = create(vps, "shop");
+    cert("second");
+
+    vps.hostkit(&format!("backup restore shop {id} --env --yes --no-backup")).succeeds();
+    assert_eq!(shop.serves(), "one first");
+    vps.hostkit("drift shop").succeeds();
+    // A release that does not come up again goes on with what it had, and somebody is told.
+    cert("third");
+    vps.sh("mv /usr/bin/python3 /usr/bin/python3.away").succeeds();
+    let told = vps.hostkit(&format!("backup restore shop {id} --env --yes --no-backup"));
+    vps.sh("mv /usr/bin/python3.away /usr/bin/python3").succeeds();
+    assert!(told.code == 6 && told.stderr.contains("still runs with the secrets"), "{told}");
+    assert_eq!(shop.serves(), "one third");
+
+    // What a client makes in the name of the second login is the owner's to use.
+    vps.hostkit(&format!("backup restore shop {id} --db --yes --no-backup")).succeeds();
+    assert!(vps.read("/home/shop/.env").contains("://shop_user_2:"));
+    let made = vps.sh_as("shop", ". ~/.env; psql -q $DATABASE_URL -c 'SET ROLE NONE; CREATE TABLE mine (a int)'; psql -qtA $DATABASE_URL -c 'SELECT count(*) FROM mine'");
+    assert_eq!(made.succeeds(), "0\n");
 }

@@ -8,18 +8,6 @@ use crate::vps::{Snapshot, Vps};
 const PROVISION: &str = "provision shop --domain shop.test --quiet";
 const DELETE: &str = "project delete shop --yes --quiet";
 
-/// How many changes a command makes, told by hostkit when a fault is asked for and never reached.
-fn changes(vps: &Vps, line: &str) -> usize {
-    let ran = vps.hostkit_fault("fail@9999", line);
-    let told = ran
-        .stderr
-        .lines()
-        .find_map(|l| l.strip_prefix("hostkit: ")?.strip_suffix(" changes passed")?.parse().ok());
-    let told = told.unwrap_or_else(|| panic!("{ran}"));
-    ran.succeeds();
-    told
-}
-
 fn tell(what: &str, points: usize) {
     println!("failure points walked: {points} ({what})");
 }
@@ -77,7 +65,7 @@ fn walk_failures(
 fn provision_failing_anywhere_leaves_the_host_as_it_was() {
     let vps = Vps::ready();
     let before = vps.snapshot();
-    let total = changes(&vps, PROVISION);
+    let total = vps.changes(PROVISION);
     remove(&vps);
     before.assert_same(&vps.snapshot(), "provision and delete");
     let points = walk_failures(&vps, &before, PROVISION, total, remove);
@@ -88,7 +76,7 @@ fn provision_failing_anywhere_leaves_the_host_as_it_was() {
 fn provision_killed_anywhere_is_undone_by_the_next_command_and_then_succeeds() {
     let vps = Vps::ready();
     let before = vps.snapshot();
-    let total = changes(&vps, PROVISION);
+    let total = vps.changes(PROVISION);
     remove(&vps);
     let mut points = 0;
     for mode in ["kill", "kill-after"] {
@@ -120,7 +108,7 @@ fn provision_killed_anywhere_is_undone_by_the_next_command_and_then_succeeds() {
 fn provision_killed_while_it_undoes_is_undone_all_the_same() {
     let vps = Vps::ready();
     let before = vps.snapshot();
-    let total = changes(&vps, PROVISION);
+    let total = vps.changes(PROVISION);
     remove(&vps);
     let mut points = 0;
     for first in [total / 2, total - 6] {
@@ -155,7 +143,7 @@ fn project_create_failing_or_killed_anywhere_leaves_no_trace() {
     let line = "project create shop --static --no-redis --quiet";
     let vps = Vps::ready();
     let before = vps.snapshot();
-    let total = changes(&vps, line);
+    let total = vps.changes(line);
     remove(&vps);
     let mut points = walk_failures(&vps, &before, line, total, remove);
     for n in 0..total {
@@ -175,7 +163,7 @@ fn delete_failing_or_killed_anywhere_is_completed_by_the_next_run() {
     let vps = Vps::ready();
     let pristine = vps.snapshot();
     vps.hostkit(PROVISION).succeeds();
-    let total = changes(&vps, DELETE);
+    let total = vps.changes(DELETE);
     vps.sh("rm -rf /srv/backups/hostkit/*").succeeds();
     pristine.assert_same(&vps.snapshot(), "delete");
     let mut points = 0;
@@ -226,7 +214,7 @@ fn repair_failing_or_killed_anywhere_leaves_what_it_found() {
     vps.hostkit(PROVISION).succeeds();
     vps.sh(&SABOTAGE.replace("20000", &uid(&vps))).succeeds();
     let broken = look();
-    let total = changes(&vps, "repair shop");
+    let total = vps.changes("repair shop");
     assert!(is_whole(&vps));
     let whole = look();
     let sabotage = SABOTAGE.replace("20000", &uid(&vps));
@@ -259,7 +247,7 @@ fn uid(vps: &Vps) -> String {
 fn init_failing_anywhere_leaves_the_host_as_it_was() {
     let vps = Vps::bare();
     let before = vps.snapshot();
-    let total = changes(&vps, "init --quiet");
+    let total = vps.changes("init --quiet");
     vps.hostkit("init --undo --quiet").succeeds();
     before.assert_same(&vps.snapshot(), "init and its undo");
     let undo = |vps: &Vps| drop(vps.hostkit("init --undo --quiet").succeeds());
@@ -286,7 +274,7 @@ fn init_failing_anywhere_leaves_the_host_as_it_was() {
 fn init_killed_anywhere_succeeds_the_next_time() {
     let vps = Vps::bare();
     let before = vps.snapshot();
-    let total = changes(&vps, "init --quiet");
+    let total = vps.changes("init --quiet");
     vps.hostkit("init --undo --quiet").succeeds();
     let mut points = 0;
     for mode in ["kill", "kill-after"] {
@@ -307,7 +295,7 @@ fn init_killed_anywhere_succeeds_the_next_time() {
 fn power_pulled_in_the_middle_is_undone_at_boot() {
     let vps = Vps::ready();
     let before = vps.snapshot();
-    let total = changes(&vps, PROVISION);
+    let total = vps.changes(PROVISION);
     remove(&vps);
     let step = total / 5;
     let mut points = 0;

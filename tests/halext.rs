@@ -117,6 +117,16 @@ fn a_house_moves_in_with_one_command() {
     }
     assert_eq!(house.json("/tasks/", &ann, None).1[0]["title"], "water the plants");
 
+    // Its figures are for this machine alone, where a Prometheus may be.
+    let settings = include_str!("../templates/prometheus.yml");
+    let often = settings.replace("15s", "1s").replace("10s", "1s");
+    vps.write("/etc/hostkit/templates/prometheus.yml", &often);
+    vps.hostkit("metrics setup --quiet").succeeds();
+    vps.wait_until("its figures are read", |vps| {
+        let own = "metrics query halext halext_requests_total{route=\"/metrics\"} --json";
+        vps.hostkit(own).data()["samples"][0]["labels"]["status"] == "200"
+    });
+
     // The database goes and comes: the truth is told, and nobody has to help.
     vps.sh("systemctl stop postgresql@15-main").succeeds();
     assert_eq!(house.json("/health", "", None).0, 503);

@@ -575,6 +575,7 @@ fn each_defence_that_is_taken_away_is_missed() {
         "create /run/lock/mine",
         "make a file that runs as its owner",
         "gain privileges",
+        "speak on the message bus",
         "hold a capability",
         "run sudo -n /usr/bin/hostkit status mallory",
         "make a job that outlives it with crontab",

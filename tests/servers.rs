@@ -6,12 +6,17 @@
 #![allow(clippy::too_many_lines, reason = "a table of cases is as long as there are cases")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs and write files themselves")]
 
+mod alert;
 mod aliases;
 mod app;
 mod backup;
+mod backup_cycles;
 mod backup_elsewhere;
 mod backup_faults;
+mod backup_hardship;
 mod backup_parts;
+mod backup_s3;
+mod bus;
 mod chaos;
 mod checkpoint;
 mod db;
@@ -19,6 +24,7 @@ mod delete;
 mod deploy;
 mod detours;
 mod doctor;
+mod edge;
 mod environment;
 mod examples;
 mod exec;
@@ -33,6 +39,8 @@ mod isolation;
 mod logs;
 mod managers;
 mod many;
+mod metrics;
+mod mysql;
 mod package;
 mod people;
 mod php;
@@ -44,6 +52,7 @@ mod secrets;
 mod storage;
 mod stubborn;
 mod syscalls;
+mod tls;
 mod trouble;
 mod units;
 mod validate;

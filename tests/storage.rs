@@ -58,7 +58,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn wait(&self) {
+    pub fn wait(&self) {
         self.vps.wait_until("the storage", |vps| {
             vps.hostkit("storage status --json").data()["answers"] == true
         });
@@ -100,7 +100,7 @@ impl Server {
         all
     }
 
-    fn variable(&self, project: &str, key: &str) -> String {
+    pub fn variable(&self, project: &str, key: &str) -> String {
         let env = self.vps.read(&format!("/home/{project}/.env"));
         let line = env.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
         line.unwrap_or_else(|| panic!("{key}: {env}")).to_owned()
@@ -516,15 +516,6 @@ fn assert_same(server: &Server, before: &(Snapshot, Vec<String>), when: &str) {
     assert_eq!(before.1, now.1, "{when}");
 }
 
-fn changes(vps: &Vps, line: &str) -> usize {
-    let ran = vps.hostkit_fault("fail@9999", line);
-    let told = ran
-        .stderr
-        .lines()
-        .find_map(|l| l.strip_prefix("hostkit: ")?.strip_suffix(" changes passed")?.parse().ok());
-    told.unwrap_or_else(|| panic!("{ran}"))
-}
-
 /// As [`state`], of the project alone, and sooner.
 fn sketch(server: &Server) -> (String, Vec<String>) {
     let files = "sha256sum /home/shop/.env /etc/systemd/system/hostkit-shop.service \
@@ -540,7 +531,7 @@ fn whatever_fails_or_dies_half_way_is_undone_or_goes_on() {
     let (before, whole) = (sketch(&server), state(&server));
     let enable = "storage enable shop --quiet";
     let disable = "storage disable shop --yes --no-backup --quiet";
-    let (total, removing) = (changes(vps, enable), changes(vps, disable));
+    let (total, removing) = (vps.changes(enable), vps.changes(disable));
     assert_same(&server, &whole, "enable and disable");
     let every = std::env::var_os("HOSTKIT_CHAOS").is_some();
     let points = |of: usize, from: usize, step: usize| {
@@ -665,7 +656,7 @@ fn setup_takes_only_a_garage_and_init_takes_it_back() {
     );
     before.assert_same(&vps.snapshot(), "refused");
 
-    let total = changes(&vps, &format!("storage setup --garage {PROGRAM}"));
+    let total = vps.changes(&format!("storage setup --garage {PROGRAM}"));
     vps.hostkit("init --undo").succeeds();
     vps.hostkit("init --base-domain apps.test --quiet").succeeds();
     vps.sh("rm -rf /var/lib/hostkit-garage").succeeds();

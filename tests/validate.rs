@@ -56,6 +56,26 @@ fn every_mistake_is_told_with_its_place() {
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
+    // An environment that there is not, and one that reaches what nobody leads to.
+    let odd = "[process.web]\ncommand = \"a/b\"\n[process.mail]\ncommand = \"a/c\"\n";
+    vps.write("/srv/shop/hostkit.toml", &format!("{odd}[expose]\ndev = [\"web\", \"mail\"]\n"));
+    let told = as_nobody(&vps, "validate /srv/shop").succeeds();
+    assert!(told.contains("warning: `[expose]` names `mail`, and no route leads there"), "{told}");
+    vps.write(
+        "/srv/shop/hostkit.toml",
+        &format!("{odd}[env.stagign]\nA = \"1\"\n[expose]\nprod = [\"maill\"]\n"),
+    );
+    let ran = as_nobody(&vps, "validate /srv/shop");
+    assert_eq!(ran.code, 2, "{ran}");
+    for line in [
+        "hostkit.toml:5:6: there is no environment `stagign`\n",
+        "did you mean `[env.staging]`?",
+        "hostkit.toml:8:9: there is no process `maill`\n",
+        "did you mean `mail`?",
+    ] {
+        assert!(ran.stdout.contains(line), "{line}: {ran}");
+    }
+    vps.write("/srv/shop/hostkit.toml", odd);
     // Git's shortest form of its index, and a name that would move the cursor.
     vps.sh("mkdir -p $'/srv/odd/a\\e[2Jb' && cd /srv/odd && touch a.py $'a\\e[2Jb/.env' && git init -q . && git add -f . && git update-index --index-version 4 && rm $'a\\e[2Jb/.env'").succeeds();
     assert_eq!(

@@ -3,6 +3,7 @@
 //! It runs as the project's user and touches nothing outside of the directory it is given.
 
 mod extended;
+mod ignored;
 pub mod join;
 mod look;
 mod pack;

@@ -3,20 +3,17 @@
 use std::{
     fs::File,
     io::Read,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use ignore::{
-    Match,
-    gitignore::{Gitignore, GitignoreBuilder},
-};
 use rustix::{
     fd::OwnedFd,
     fs::{FileType, Mode, OFlags},
     io::Errno,
 };
 
-use super::{quoted, tree::open};
+use super::{ignored::Ignored, quoted, tree::open};
 use crate::error::{Context, Error, Result};
 
 /// Where there is none at the top, `.gitignore` files count.
@@ -31,7 +28,7 @@ const LONGEST: u64 = 1 << 20;
 /// The rules in one directory, and those above it, which give way to them.
 pub(super) struct Rules<'a> {
     dir: PathBuf,
-    here: Gitignore,
+    here: Ignored,
     above: Option<&'a Self>,
     is_own: bool,
 }
@@ -41,39 +38,35 @@ impl Rules<'_> {
     pub(super) fn top(root: &OwnedFd) -> Result<Self> {
         let (here, is_own) = match read(root, Path::new(OWN_FILE), true)? {
             Some(own) => (own, true),
-            None => (read(root, Path::new(GIT_FILE), false)?.unwrap_or(Gitignore::empty()), false),
+            None => (read(root, Path::new(GIT_FILE), false)?.unwrap_or_default(), false),
         };
         Ok(Self { dir: PathBuf::new(), here, above: None, is_own })
     }
 
     pub(super) fn below<'a>(&'a self, root: &OwnedFd, dir: &Path) -> Result<Rules<'a>> {
         let name = if self.is_own { OWN_FILE } else { GIT_FILE };
-        let here = read(root, &dir.join(name), self.is_own)?.unwrap_or(Gitignore::empty());
+        let here = read(root, &dir.join(name), self.is_own)?.unwrap_or_default();
         Ok(Rules { dir: dir.to_owned(), here, above: Some(self), is_own: self.is_own })
     }
 
     pub(super) fn leave_out(&self, path: &Path, is_dir: bool) -> bool {
         let name = path.file_name().unwrap_or_default();
         let is_left_out = LEFT_OUT.iter().any(|left_out| name == *left_out);
-        let takes_in = match self.matched(path, is_dir) {
-            Match::Ignore(()) => return true,
-            Match::None => false,
-            Match::Whitelist(()) => self.is_own,
-        };
-        name == ".git" || is_left_out && !takes_in
+        match self.told(path, is_dir) {
+            Some(true) => true,
+            told => name == ".git" || is_left_out && !(self.is_own && told == Some(false)),
+        }
     }
 
-    fn matched(&self, path: &Path, is_dir: bool) -> Match<()> {
+    fn told(&self, path: &Path, is_dir: bool) -> Option<bool> {
         let below = path.strip_prefix(&self.dir).unwrap_or(path);
-        match (self.here.matched(below, is_dir), self.above) {
-            (Match::None, Some(above)) => above.matched(path, is_dir),
-            (told, _) => told.map(|_| ()),
-        }
+        let here = self.here.leaves_out(below.as_os_str().as_bytes(), is_dir);
+        here.or_else(|| self.above?.told(path, is_dir))
     }
 }
 
 /// One file of rules. Where git would pass over a rule that is none, hostkit refuses its own.
-fn read(root: &OwnedFd, path: &Path, is_own: bool) -> Result<Option<Gitignore>> {
+fn read(root: &OwnedFd, path: &Path, is_own: bool) -> Result<Option<Ignored>> {
     let unread = || format!("could not read {}", quoted(path));
     let refused =
         |cause: &str| Error::usage("bad_ignore_file", unread()).caused_by(cause.to_owned());
@@ -93,13 +86,12 @@ fn read(root: &OwnedFd, path: &Path, is_own: bool) -> Result<Option<Gitignore>> 
     if bytes.len() as u64 > LONGEST {
         return Err(refused("it is longer than 1 MiB"));
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let mut builder = GitignoreBuilder::new("");
-    for line in text.trim_start_matches('\u{feff}').lines() {
-        match builder.add_line(None, line) {
-            Err(e) if is_own => return Err(refused(&e.to_string())),
+    let mut rules = Ignored::default();
+    for line in bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).split(|b| *b == b'\n') {
+        match rules.add(line.strip_suffix(b"\r").unwrap_or(line)) {
+            Err(cause) if is_own => return Err(refused(cause)),
             _ => {}
         }
     }
-    builder.build().map(Some).map_err(|e| refused(&e.to_string()))
+    Ok(Some(rules))
 }

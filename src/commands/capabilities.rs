@@ -45,6 +45,7 @@ struct Command {
 #[derive(Serialize)]
 struct Services {
     postgres: bool,
+    mysql: bool,
     redis: bool,
     auth: bool,
     storage: bool,
@@ -66,7 +67,13 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let data = Capabilities {
         version: env!("CARGO_PKG_VERSION"),
         runtimes: Runtime::ALL.iter().map(|runtime| runtime.as_str()).collect(),
-        services: Services { postgres: true, redis: true, auth: false, storage: true },
+        services: Services {
+            postgres: true,
+            mysql: cx.config.mysql.enabled,
+            redis: true,
+            auth: false,
+            storage: true,
+        },
         exit_codes: EXIT_CODES.iter().copied().collect(),
         commands,
     };

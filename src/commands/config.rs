@@ -133,6 +133,10 @@ pub fn changed(text: &str, key: &str, given: &str) -> Result<String> {
         toml::Value::Integer(_) => {
             value(given.parse::<i64>().map_err(|_| refused(format!("`{given}` is no number")))?)
         }
+        toml::Value::Boolean(_) => {
+            let why = |_| refused(format!("`{given}` is neither true nor false"));
+            value(given.parse::<bool>().map_err(why)?)
+        }
         toml::Value::Array(_) => list(given).map_err(refused)?,
         _ => value(given),
     };
@@ -149,11 +153,17 @@ pub fn changed(text: &str, key: &str, given: &str) -> Result<String> {
 /// What has to be run for a key to take effect on what there is already.
 fn next_step(key: &str) -> &'static str {
     match key {
-        "base_domain" => "\nnow: hostkit init && hostkit repair --all",
+        "base_domain" | "proxy.trusted" => "\nnow: hostkit init && hostkit repair --all",
         "operators" | "redis.databases" => "\nnow: hostkit init",
-        "limits.cpu" | "limits.memory" | "limits.tasks" | "postgres.connections" | "ssh_keys" => {
-            "\nnow: hostkit repair --all"
-        }
+        "limits.cpu"
+        | "limits.memory"
+        | "limits.tasks"
+        | "mysql.connections"
+        | "ports.first"
+        | "ports.last"
+        | "postgres.connections"
+        | "proxy.header"
+        | "ssh_keys" => "\nnow: hostkit repair --all",
         _ => "",
     }
 }

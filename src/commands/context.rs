@@ -47,6 +47,8 @@ pub struct Held {
 
 /// The lock of the list of operators. No project has a name with a dot.
 const OPERATORS: &str = ".operators";
+/// The lock of the account at the authority for certificates.
+const ACCOUNT: &str = ".certificates";
 
 impl Context {
     pub fn registry(&mut self) -> Result<&mut Registry> {
@@ -121,6 +123,14 @@ impl Context {
         let operators = lock::take(OPERATORS, &format!("hostkit {verb}"), self.wait, waiting)?;
         super::identity::confirm(self)?;
         Ok(Held { _host: host, _project: Some(operators) })
+    }
+
+    /// Takes the account for certificates for this command alone. Where a project is taken too,
+    /// this comes first.
+    pub fn take_account(&mut self, verb: &str) -> Result<Lock> {
+        let ui = &self.ui;
+        let waiting = |holder: &str| ui.note(format!("waiting for `{holder}`"));
+        lock::take(ACCOUNT, &format!("hostkit {verb}"), self.wait, waiting)
     }
 
     /// Ends open operations. Whoever holds their lock knows that their process is gone.
@@ -247,6 +257,7 @@ impl Context {
         let needed = || -> Result<Vec<i64>> {
             let mut needed = registry.done_operations("init")?;
             needed.extend(registry.done_operations("storage setup")?);
+            needed.extend(registry.standing_operations("metrics setup", "metrics remove")?);
             needed.extend(registry.open_operations(Of::All)?.iter().map(|operation| operation.id));
             registry.forget_steps_but(&needed)?;
             Ok(needed)

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, facts, show, storage};
+use super::{Context, db::mysql, facts, port, show, ssl, storage};
 use crate::{
     error::{Error, Kind, Result},
-    names::{Domain, ProjectName, PublicKey, Runtime},
+    names::{Domain, Environment, ProjectName, PublicKey, Runtime},
     plan::{Ground, differences},
     projects,
-    registry::{Allotment, Change, NewOperation, Project, Storage, Way},
+    registry::{Allotment, Change, NewOperation, Project, Storage, Tls, Way},
     sys::{Owner, net, nginx, users},
     ui::elapsed,
 };
@@ -20,9 +20,14 @@ pub struct New {
     pub verb: &'static str,
     pub name: ProjectName,
     pub runtime: Runtime,
+    pub environment: Environment,
+    /// That one and no other.
+    pub port: Option<u16>,
     pub redis: Redis,
     pub postgres: bool,
+    pub mysql: bool,
     pub storage: bool,
+    pub tls: Option<Tls>,
     pub start: Option<String>,
     pub domains: Vec<Domain>,
     pub keys: Vec<PublicKey>,
@@ -45,6 +50,7 @@ pub enum Redis {
 struct Made<'a> {
     name: &'a str,
     runtime: &'static str,
+    environment: Environment,
     port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_db: Option<u32>,
@@ -52,6 +58,8 @@ struct Made<'a> {
     own_redis: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mysql: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bucket: Option<String>,
     home: String,
@@ -85,17 +93,28 @@ pub fn one(new: &New, cx: &mut Context) -> Result<Project> {
     let listening = std::thread::spawn(net::listeners);
     check(new, cx)?;
     let busy = listening.join().unwrap_or_else(|_| Err(Error::failed("no thread")))?;
+    if let Some(port) = new.port {
+        port::check_free(cx, port, &busy)?;
+    }
     let project = make(new, cx, busy.into_keys().collect())?;
     drop(held);
-    Ok(project)
+    if project.tls.is_none() {
+        return Ok(project);
+    }
+    ssl::after_creation(cx, &new.name);
+    cx.registry()?.project(&new.name)
 }
 
 fn preview(new: &New, cx: &mut Context) -> Result<()> {
     cx.registry()?;
     check(new, cx)?;
     let config = cx.config.clone();
-    let busy = net::listeners()?.into_keys().collect();
-    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, busy)?;
+    let busy = net::listeners()?;
+    if let Some(port) = new.port {
+        port::check_free(cx, port, &busy)?;
+    }
+    let busy = busy.into_keys().collect();
+    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, new.port, busy)?;
     let allotment = cx.registry()?.preview(&new.name, &wanted)?;
     let project = project(new, cx, allotment);
     let plan = facts::plan_of(cx, &project, Ground::Fresh)?;
@@ -150,6 +169,9 @@ fn check(new: &New, cx: &mut Context) -> Result<()> {
     }
     facts::check_room(cx)?;
     let dump = facts::check_services(cx, new.redis == Redis::Shared, new.postgres)?;
+    if new.mysql {
+        mysql::check_new(cx, &new.name)?;
+    }
     if new.storage {
         storage::check(cx)?;
         storage::check_new(cx, &new.name)?;
@@ -204,7 +226,7 @@ fn make(new: &New, cx: &mut Context, busy: BTreeSet<u16>) -> Result<Project> {
     let operation =
         NewOperation { project: Some(&new.name), verb: new.verb, actor: &actor, way: Way::Undo };
     let config = cx.config.clone();
-    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, busy)?;
+    let wanted = facts::wanted(&cx.host, &config, new.redis == Redis::Shared, new.port, busy)?;
     let mut made = None;
     let url = cx.config.base_domain.below(&new.name)?;
     cx.ui.head(format!("{}  {}  →  http://{url}", new.name, new.runtime));
@@ -223,11 +245,13 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
     Project {
         name: new.name.clone(),
         runtime: new.runtime,
+        environment: new.environment,
         uid: allotment.uid,
         port: allotment.port,
         redis: allotment.redis,
         own_redis: new.redis == Redis::Dedicated,
         postgres: new.postgres,
+        mysql: new.mysql,
         start: new.start.clone(),
         domains: new.domains.clone(),
         keys: new.keys.clone(),
@@ -236,6 +260,7 @@ fn project(new: &New, cx: &Context, allotment: Allotment) -> Project {
         off: Vec::new(),
         grants: Vec::new(),
         storage: new.storage.then(Storage::default),
+        tls: new.tls.clone(),
         created_by: cx.caller.actor(),
         created_at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default(),
         deleting: false,
@@ -258,15 +283,16 @@ fn raise_floor(cx: &Context, uid: u32) -> Result<()> {
 
 fn report(project: &Project, cx: &Context, took: std::time::Duration) {
     let name = &project.name;
-    let url =
-        cx.config.base_domain.below(name).map_or_else(|_| String::new(), |d| format!("http://{d}"));
+    let url = projects::url(project, &cx.config).unwrap_or_default();
     let made = Made {
         name: name.as_str(),
         runtime: project.runtime.as_str(),
+        environment: project.environment,
         port: project.port,
         redis_db: project.redis,
         own_redis: project.own_redis,
         database: project.postgres.then(|| name.database()),
+        mysql: project.mysql.then(|| name.database()),
         bucket: project.storage.as_ref().map(|_| name.bucket()),
         home: name.home().display().to_string(),
         unit: name.unit(),

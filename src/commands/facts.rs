@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Context, secrets::values, storage};
+use super::{Context, db::mysql, metrics, secrets::values, ssl, storage};
 use crate::{
     config::Config,
     error::{Error, Result},
@@ -23,7 +23,7 @@ use crate::{
 
 pub const UID_FLOOR: &str = "/etc/hostkit/uid-floor";
 
-fn user(name: &str, package: &str) -> Result<Owner> {
+pub fn user(name: &str, package: &str) -> Result<Owner> {
     users::find(name)?.map(|user| user.owner).ok_or_else(|| {
         Error::not_ready("user_missing", format!("there is no user `{name}`"))
             .hint(format!("it comes with the package: `apt-get install {package}`"))
@@ -32,14 +32,7 @@ fn user(name: &str, package: &str) -> Result<Owner> {
 
 /// What the plan of a project must know.
 pub fn of_project(host: &Host, project: &Project) -> Result<Facts> {
-    let home = project.name.home();
-    let app = host.read_link(&home.join("app"))?.filter(|to| is_release(to));
-    let release = match &app {
-        Some(to) if host.meta(&home.join(to).join(".complete"))?.is_some() => {
-            to.file_name().and_then(|name| name.to_str()?.parse::<ReleaseId>().ok())
-        }
-        _ => None,
-    };
+    let (app, release) = app(host, project)?;
     let redis_version = match project.redis {
         Some(_) => host.redis_version()?,
         None => Version { major: 7, minor: 0 },
@@ -53,17 +46,38 @@ pub fn of_project(host: &Host, project: &Project) -> Result<Facts> {
         secrets: None,
         release,
         app,
+        tls: ssl::files::facts(host, project)?,
     })
 }
 
 /// What a switch must know: neither Redis nor PostgreSQL has to answer for it.
-pub fn of_switch() -> Result<Facts> {
+pub fn of_switch(host: &Host, project: &Project) -> Result<Facts> {
     Ok(Facts {
         has_ipv6: net::has_ipv6(),
         web: user("www-data", "nginx")?,
         log_group: users::find_group("adm")?.map_or(0, |(gid, _)| gid),
+        tls: ssl::files::facts(host, project)?,
         ..Facts::unknown()
     })
+}
+
+/// What a site must know.
+pub fn of_site(host: &Host, project: &Project) -> Result<Facts> {
+    let (app, release) = app(host, project)?;
+    Ok(Facts { release, app, ..of_switch(host, project)? })
+}
+
+/// Where the link to the live release leads, and to which, if that is complete.
+fn app(host: &Host, project: &Project) -> Result<(Option<PathBuf>, Option<ReleaseId>)> {
+    let home = project.name.home();
+    let app = host.read_link(&home.join("app"))?.filter(|to| is_release(to));
+    let release = match &app {
+        Some(to) if host.meta(&home.join(to).join(".complete"))?.is_some() => {
+            to.file_name().and_then(|name| name.to_str()?.parse::<ReleaseId>().ok())
+        }
+        _ => None,
+    };
+    Ok((app, release))
 }
 
 /// Whether a link's target is a release of the same project, and nothing else.
@@ -105,11 +119,13 @@ pub fn wanted<'a>(
     host: &Host,
     config: &'a Config,
     redis: bool,
+    port: Option<u16>,
     busy_ports: BTreeSet<u16>,
 ) -> Result<Wanted<'a>> {
     Ok(Wanted {
         config,
         redis,
+        port,
         busy_ports,
         busy_databases: if redis {
             host.redis_keyspace()?.into_keys().collect()
@@ -133,6 +149,20 @@ fn busy_uids(config: &Config) -> Result<BTreeSet<u32>> {
     Ok(busy)
 }
 
+/// What the plan of a server that is prepared must know, and hostkit's own password of Redis.
+pub fn of_ready_host(cx: &mut Context) -> Result<(HostFacts, Secret)> {
+    let dump = match cx.host.nginx_dump()? {
+        Ok(dump) => dump,
+        Err(broken) => return Err(broken.error()),
+    };
+    let facts = of_host(cx, &dump)?;
+    let secret = facts.redis_secret.clone().ok_or_else(|| {
+        Error::not_ready("not_initialised", format!("`{}` is missing", redis::SECRET))
+            .hint("put it back: `hostkit init`")
+    })?;
+    Ok((facts, secret))
+}
+
 /// What the plan of the server must know.
 pub fn of_host(cx: &mut Context, dump: &nginx::Dump) -> Result<HostFacts> {
     let projects = match cx.registry.as_mut() {
@@ -140,6 +170,8 @@ pub fn of_host(cx: &mut Context, dump: &nginx::Dump) -> Result<HostFacts> {
         None => Vec::new(),
     };
     let storage = storage::facts(cx)?;
+    let mysql = mysql::facts(cx)?;
+    let metrics = metrics::facts(cx)?;
     let host = &cx.host;
     let hba = host.query("SHOW hba_file", &[])?;
     let databases = host.query("SELECT datname::text FROM pg_database ORDER BY 1", &[])?;
@@ -168,9 +200,19 @@ pub fn of_host(cx: &mut Context, dump: &nginx::Dump) -> Result<HostFacts> {
             .foreign_default()
             .filter(|path| !is_stock(path, stock))
             .map(Path::to_owned),
+        may_refuse_tls: may_refuse_tls(host, dump)?,
         projects,
         storage,
+        mysql,
+        metrics,
     })
+}
+
+/// Whether nginx knows how to, and nobody else answers there.
+fn may_refuse_tls(host: &Host, dump: &nginx::Dump) -> Result<bool> {
+    let is_free = dump.listens_on_443() || !net::listeners()?.contains_key(&443);
+    let knows_how = host.nginx_version()? >= [1, 19, 4];
+    Ok(is_free && knows_how && dump.foreign_tls_default().is_none())
 }
 
 /// Debian's own welcome page, which answers for unknown hosts until somebody else does.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Context, confirm, facts, show};
+use super::{Context, confirm, db, facts, metrics, show};
 use crate::{
     config::{COMMENTED, Config, PATH},
     error::{Error, Kind, Result},
@@ -15,7 +15,7 @@ use crate::{
     registry::{self, NewOperation, Way},
     secret::Secret,
     sys::{
-        Host, Owner,
+        Host, Owner, mysql,
         redis::{self, Version},
         signals::Changing,
     },
@@ -31,6 +31,7 @@ use crate::{
 #[command(after_help = "Examples:
   hostkit init
   hostkit init --base-domain apps.example.com
+  hostkit init --with-mysql
   hostkit init --dry-run
   hostkit init --undo")]
 pub struct Args {
@@ -38,15 +39,19 @@ pub struct Args {
     #[arg(long, value_name = "DOMAIN")]
     base_domain: Option<String>,
 
+    /// Install MariaDB, where it is missing, and set it up for projects
+    #[arg(long)]
+    with_mysql: bool,
+
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 
     /// Take back all that init has done
-    #[arg(long, conflicts_with_all = ["base_domain", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["base_domain", "dry_run", "with_mysql"])]
     undo: bool,
 
-    /// Do not ask, also where something else uses Redis without a password
+    /// Do not ask, also where something else uses Redis without a password, or MariaDB
     #[arg(long, short = 'y')]
     yes: bool,
 }
@@ -70,10 +75,14 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     if args.undo {
         return undo(cx);
     }
-    let config_text = with_base_domain(args, cx)?;
+    let config_text = with_settings(args, cx)?;
     if args.dry_run {
         if Path::new(registry::PATH).exists() {
             cx.registry()?;
+        }
+        if args.with_mysql && !mysql::is_installed() {
+            cx.ui.note("the package mariadb-server would be installed, and set up");
+            cx.config.mysql.enabled = false;
         }
         let plan = plan(cx, config_text.as_deref())?;
         let differences = differences(&plan, &cx.host)?;
@@ -84,6 +93,9 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     facts::check_nginx(&cx.host)?;
     check_redis(args, cx)?;
     facts::check_room(cx)?;
+    if args.with_mysql {
+        db::mysql::install(cx, args.yes)?;
+    }
     let plan = plan(cx, config_text.as_deref())?;
     cx.ui.head(format!("{}  →  ready for projects", system.name));
     let is_first = !Path::new(registry::PATH).exists();
@@ -161,12 +173,19 @@ fn plan(cx: &mut Context, config_text: Option<&str>) -> Result<Plan> {
     projects::host_plan(&facts, &cx.config, &cx.templates()?, &secret, config_text)
 }
 
-/// The configuration file with another base domain, if one was asked for.
-fn with_base_domain(args: &Args, cx: &mut Context) -> Result<Option<String>> {
-    let Some(domain) = &args.base_domain else { return Ok(None) };
-    let domain: Domain = domain.parse()?;
-    let text = cx.host.read_text(Path::new(PATH))?.unwrap_or_else(|| COMMENTED.to_owned());
-    let text = super::config::changed(&text, "base_domain", domain.as_str())?;
+/// The configuration file with what was asked for, if anything was.
+fn with_settings(args: &Args, cx: &mut Context) -> Result<Option<String>> {
+    let domain = args.base_domain.as_ref().map(|domain| domain.parse::<Domain>()).transpose()?;
+    if domain.is_none() && !args.with_mysql {
+        return Ok(None);
+    }
+    let mut text = cx.host.read_text(Path::new(PATH))?.unwrap_or_else(|| COMMENTED.to_owned());
+    if let Some(domain) = domain {
+        text = super::config::changed(&text, "base_domain", domain.as_str())?;
+    }
+    if args.with_mysql {
+        text = super::config::changed(&text, "mysql.enabled", "true")?;
+    }
     cx.config = Config::parse(&text)?;
     Ok(Some(text))
 }
@@ -241,8 +260,11 @@ fn undo(cx: &mut Context) -> Result<()> {
     }
     let _changing = Changing::begin();
     super::backup::timer::remove(cx)?;
+    super::alert::forget(cx)?;
+    super::ssl::files::forget(cx)?;
     let mut operations = cx.registry()?.done_operations("init")?;
     operations.extend(cx.registry()?.done_operations("storage setup")?);
+    operations.extend(cx.registry()?.standing_operations("metrics setup", "metrics remove")?);
     operations.sort_unstable_by(|one, other| other.cmp(one));
     let mut undone = 0;
     for operation in operations {
@@ -269,8 +291,13 @@ pub fn prepare(cx: &mut Context) -> Result<usize> {
     facts::check_system(&cx.host)?;
     facts::check_nginx(&cx.host)?;
     facts::check_room(cx)?;
-    let args = Args { base_domain: None, dry_run: false, undo: false, yes: true };
+    let args =
+        Args { base_domain: None, with_mysql: false, dry_run: false, undo: false, yes: true };
     check_redis(&args, cx)?;
+    if cx.config.mysql.enabled {
+        db::mysql::install(cx, true)?;
+    }
+    metrics::bring(cx)?;
     let plan = plan(cx, None)?;
     let is_first = !Path::new(registry::PATH).exists();
     apply(cx, plan, is_first)
@@ -286,4 +313,12 @@ pub fn again(cx: &mut Context) -> Result<usize> {
 /// Whether this host was made ready.
 pub fn is_ready(host: &Host) -> bool {
     host.meta(Path::new(redis::SECRET)).is_ok_and(|meta| meta.is_some())
+}
+
+pub fn check_ready(host: &Host) -> Result<()> {
+    if is_ready(host) {
+        return Ok(());
+    }
+    Err(Error::not_ready("not_initialised", "the server is not prepared for hostkit")
+        .hint("prepare it: `hostkit init`"))
 }

@@ -1,5 +1,6 @@
 //! What a person typed: one file a verb.
 
+pub mod alert;
 pub mod app;
 pub mod backup;
 pub mod capabilities;
@@ -26,9 +27,12 @@ pub mod init;
 pub mod keys;
 pub mod log;
 pub mod manifest;
+pub mod metrics;
+mod named;
 pub mod operator;
 pub mod permissions;
 pub mod plan;
+pub mod port;
 pub mod process;
 pub mod project;
 pub mod provision;
@@ -38,17 +42,22 @@ pub mod redis;
 pub mod repair;
 pub mod secrets;
 pub mod show;
+pub mod shown;
 pub mod ssh;
+pub mod ssl;
 pub mod state;
 pub mod status;
 pub mod storage;
+pub mod timer;
 pub mod validate;
+mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, error::ErrorKind};
 
 pub use context::Context;
+use named::{is_named, names_a_process, parse, with_name};
 
 use crate::{
     caller::{Access, Caller, TABLE, decide},
@@ -100,6 +109,8 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    #[command(subcommand)]
+    Alert(alert::Command),
     #[command(hide = true)]
     AppGate(app::GateArgs),
     Autopause(deploy::limits::AutopauseArgs),
@@ -137,6 +148,8 @@ pub enum Command {
     Man(completions::ManArgs),
     Manifest(manifest::Args),
     #[command(subcommand)]
+    Metrics(metrics::Command),
+    #[command(subcommand)]
     Operator(operator::Command),
     #[command(subcommand)]
     Permissions(permissions::Command),
@@ -157,8 +170,11 @@ pub enum Command {
     Secrets(secrets::Command),
     #[command(subcommand)]
     Service(process::service::Command),
+    Show(shown::Args),
     #[command(subcommand)]
     Ssh(ssh::Command),
+    #[command(subcommand)]
+    Ssl(ssl::Command),
     Status(status::Args),
     #[command(subcommand)]
     Storage(storage::Command),
@@ -173,6 +189,7 @@ impl Command {
     /// The command's name in the table of rights, and the project that it concerns.
     pub fn subject(&self) -> (&'static str, Option<&str>) {
         match self {
+            Self::Alert(command) => command.subject(),
             Self::AppGate(args) => ("app-gate", Some(&args.name)),
             Self::Autopause(args) => ("autopause", Some(&args.name)),
             Self::Backup(command) => command.subject(),
@@ -198,6 +215,7 @@ impl Command {
             Self::Log(args) => ("log", Some(&args.name)),
             Self::Man(_) => ("man", None),
             Self::Manifest(_) => ("manifest", None),
+            Self::Metrics(command) => command.subject(),
             Self::Operator(command) => command.subject(),
             Self::Permissions(command) => command.subject(),
             Self::Plan(args) => ("plan", Some(&args.name)),
@@ -213,7 +231,9 @@ impl Command {
             Self::Rollback(args) => ("rollback", Some(&args.name)),
             Self::Secrets(command) => command.subject(),
             Self::Service(command) => command.subject(),
+            Self::Show(args) => ("show", Some(&args.name)),
             Self::Ssh(command) => command.subject(),
+            Self::Ssl(command) => command.subject(),
             Self::Status(args) => ("status", args.name.as_deref()),
             Self::Storage(command) => command.subject(),
             Self::Unpack(_) => ("unpack", None),
@@ -262,47 +282,6 @@ pub fn run(argv: Vec<OsString>, started_in: PathBuf) -> ExitCode {
             ExitCode::from(error.kind.exit_code())
         }
     }
-}
-
-/// A project's own user need not name the project.
-fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
-    let parsed = Cli::try_parse_from(argv);
-    if is_named(&parsed) && !names_a_process(&parsed) {
-        return parsed;
-    }
-    match identity::own_project() {
-        Some(name) => with_name(argv, &name).map_or(parsed, Ok),
-        None => parsed,
-    }
-}
-
-/// Whether nothing is wrong with a command line that a project's name would mend.
-fn is_named(parsed: &Result<Cli, clap::Error>) -> bool {
-    match parsed {
-        Ok(cli) => cli.command.subject().1.is_none_or(|name| name.parse::<ProjectName>().is_ok()),
-        Err(error) => error.kind() != ErrorKind::MissingRequiredArgument,
-    }
-}
-
-/// Whether the word that was taken for a project may be a process of the caller's own.
-fn names_a_process(parsed: &Result<Cli, clap::Error>) -> bool {
-    parsed.as_ref().is_ok_and(|cli| {
-        let (command, project) = cli.command.subject();
-        let group = command.split(' ').next().unwrap_or(command);
-        let own = identity::own_project();
-        ["cron", "log", "service", "worker"].contains(&group)
-            && own.is_none_or(|own| project != Some(own.as_str()))
-    })
-}
-
-/// The command line with a project's name where it belongs, if there is such a place.
-fn with_name(argv: &[OsString], name: &ProjectName) -> Option<Cli> {
-    (1..=argv.len()).find_map(|at| {
-        let mut named = argv.to_vec();
-        named.insert(at, name.as_str().into());
-        let cli = Cli::try_parse_from(named).ok()?;
-        (cli.command.subject().1 == Some(name.as_str())).then_some(cli)
-    })
 }
 
 /// Parts of other commands, which need no right because they run without any.
@@ -376,10 +355,12 @@ fn admit(cli: &Cli, cx: &Context, gate: &ProjectName) -> Result<()> {
 
 /// Runs a command that the caller may run.
 fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
-    let verdict = |holds: bool| if holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    let or = |code: u8| move |holds: bool| ExitCode::from(if holds { 0 } else { code });
+    let (verdict, or_usage) = (or(1), or(Kind::Usage.exit_code()));
     match command {
         Command::AppGate(args) => return app::answer(args, cx),
         Command::Autopause(args) => deploy::limits::autopause(args, cx)?,
+        Command::Alert(command) => command.run(cx)?,
         Command::Backup(command) => command.run(cx)?,
         Command::Capabilities(args) => capabilities::run(args, cx)?,
         Command::Checkpoint(command) => command.run(cx)?,
@@ -396,16 +377,14 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::Events(args) => events::run(args, cx)?,
         Command::Exec(args) => return exec::run(args, cx),
         Command::Gate(args) => return gate::run(args, cx),
-        Command::Health(args) => {
-            return health::run(args, cx)
-                .map(|is| if is { ExitCode::SUCCESS } else { ExitCode::from(6) });
-        }
+        Command::Health(args) => return health::run(args, cx).map(or(6)),
         Command::Git(command) => return command.run(cx),
         Command::Init(args) => init::run(args, cx)?,
         Command::Inside(_) => return exec::inside(&cx.started_in),
         Command::Log(args) => log::run(args, cx)?,
         Command::Man(args) => completions::man(args, &cx.started_in)?,
         Command::Manifest(args) => manifest::run(args, cx)?,
+        Command::Metrics(command) => command.run(cx)?,
         Command::Operator(command) => command.run(cx)?,
         Command::Permissions(command) => return command.run(cx).map(verdict),
         Command::Plan(args) => plan::run(args, cx)?,
@@ -419,19 +398,15 @@ fn dispatch(command: &Command, cx: &mut Context) -> Result<ExitCode> {
         Command::RestoreHost(args) => backup::restore_host::run(args, cx)?,
         Command::Resume(args) => deploy::list::resume(args, cx)?,
         Command::Rollback(args) => deploy::rollback::run(args, cx)?,
-        Command::Secrets(command) => {
-            let holds = command.run(cx)?;
-            return Ok(ExitCode::from(if holds { 0 } else { Kind::Usage.exit_code() }));
-        }
+        Command::Secrets(command) => return command.run(cx).map(or_usage),
         Command::Service(command) => command.run(cx)?,
+        Command::Show(args) => shown::run(args, cx)?,
         Command::Ssh(command) => command.run(cx)?,
+        Command::Ssl(command) => command.run(cx)?,
         Command::Status(args) => status::run(args, cx)?,
         Command::Storage(command) => command.run(cx)?,
         Command::Unpack(_) => deploy::unpack::run(&cx.started_in)?,
-        Command::Validate(args) => {
-            let valid = validate::run(args, cx)?;
-            return Ok(ExitCode::from(if valid { 0 } else { Kind::Usage.exit_code() }));
-        }
+        Command::Validate(args) => return validate::run(args, cx).map(or_usage),
         Command::Worker(command) => command.run(cx)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -448,50 +423,4 @@ fn usage_error(error: &clap::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn leaves(command: &clap::Command, path: &str, into: &mut Vec<(String, clap::Command)>) {
-        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-            let name = if path.is_empty() {
-                sub.get_name().into()
-            } else {
-                format!("{path} {}", sub.get_name())
-            };
-            if sub.has_subcommands() && !TABLE.iter().any(|(row, _)| *row == name) {
-                leaves(sub, &name, into);
-            } else {
-                into.push((name, sub.clone()));
-            }
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_has_a_row_and_every_row_a_command() {
-        let mut commands = Vec::new();
-        leaves(&Cli::command(), "", &mut commands);
-        let mut names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        let mut rows: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
-        rows.sort_unstable();
-        assert_eq!(names, rows);
-    }
-
-    #[test]
-    fn every_command_shows_examples() {
-        let mut commands = Vec::new();
-        leaves(&Cli::command(), "", &mut commands);
-        for (name, command) in commands.iter().filter(|(_, command)| !command.is_hide_set()) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.starts_with("Examples:\n  hostkit"), "{name}");
-            assert!(command.get_about().is_some(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -2,10 +2,10 @@
 
 use clap::Parser;
 
-use super::{Cli, Command, Context, create, deploy, keys::KeyArg, storage};
+use super::{Cli, Command, Context, create, deploy, keys::KeyArg, port, ssl, storage};
 use crate::{
     error::{Error, Result},
-    names::{Domain, ProjectName, Runtime},
+    names::{Domain, Environment, ProjectName, Runtime},
     projects,
 };
 
@@ -20,6 +20,9 @@ use crate::{
   hostkit provision my-shop --node --domain shop.example.com
   hostkit provision my-shop --source . --domain shop.example.com
   hostkit provision my-shop --git https://forge.example/me/shop.git --branch main
+  hostkit provision my-shop --port 8100 --environment dev
+  hostkit provision my-blog --php --no-db --with-mysql
+  hostkit provision my-shop --domain shop.example.com --ssl
   hostkit provision my-shop --no-db --ssh-key ~/.ssh/id_ed25519.pub
   hostkit provision my-shop --dry-run")]
 pub struct Args {
@@ -82,6 +85,19 @@ struct First {
 }
 
 impl First {
+    /// The port that the manifest asks for, where it can be read before there is a project.
+    fn check_port(&self, new: &mut create::New, cx: &Context) -> Result<()> {
+        let Some(dir) = &self.source else { return Ok(()) };
+        let Some(wanted) = port::of_directory(cx, dir)? else { return Ok(()) };
+        if let Some(asked) = new.port.filter(|asked| *asked != wanted) {
+            let message = format!("hostkit.toml wants port {wanted}, and `--port` {asked}");
+            return Err(Error::usage("port_differs", message).hint("leave one of them out"));
+        }
+        port::check_range(cx, wanted)?;
+        new.port = Some(wanted);
+        Ok(())
+    }
+
     /// The deploy that brings it, if there is to be one.
     fn words<'a>(&'a self, name: &'a str) -> Option<Vec<&'a str>> {
         let mut words = vec!["hostkit", "deploy", name];
@@ -124,6 +140,14 @@ pub struct Settings {
     #[arg(long = "static", group = "short_runtime")]
     is_static: bool,
 
+    /// What the project is for: its part of hostkit.toml holds
+    #[arg(long, value_enum, value_name = "ENVIRONMENT", default_value = "prod")]
+    environment: Environment,
+
+    /// Have this port, and not the lowest that is free
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
     /// Start with this command instead of the runtime's own
     #[arg(long, value_name = "COMMAND")]
     start_cmd: Option<String>,
@@ -131,6 +155,14 @@ pub struct Settings {
     /// Answer to this domain too (may be given again)
     #[arg(long, value_name = "DOMAIN")]
     domain: Vec<String>,
+
+    /// Get a certificate for the domains that lead here, now or as soon as they do
+    #[arg(long)]
+    ssl: bool,
+
+    /// Agree to the terms of service of who gives it
+    #[arg(long, requires = "ssl")]
+    agree_tos: bool,
 
     /// Let this public key log in as the project's user: the key, or a file of keys
     #[arg(long, value_name = "KEY|FILE")]
@@ -143,6 +175,10 @@ pub struct Settings {
     /// Leave out Redis
     #[arg(long, conflicts_with = "redis")]
     no_redis: bool,
+
+    /// Make a database in MariaDB, too (the server gets it by `hostkit init --with-mysql`)
+    #[arg(long)]
+    with_mysql: bool,
 
     /// Show what would be made, and make nothing
     #[arg(long)]
@@ -166,6 +202,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let parsed = Cli::try_parse_from(&words).map_err(|e| super::usage_error(&e))?;
     let Command::Deploy(first) = parsed.command else { return create::run(&new, cx) };
     first.check_source(cx)?;
+    args.first.check_port(&mut new, cx)?;
     let line = words.join(" ");
     if new.dry_run {
         cx.ui.note(format!("and then: `{line}`"));
@@ -191,7 +228,7 @@ impl Settings {
         name: &str,
         verb: &'static str,
         postgres: bool,
-        cx: &Context,
+        cx: &mut Context,
     ) -> Result<create::New> {
         let name: ProjectName = name.parse().map_err(|e: Error| with_command(e, verb))?;
         let shorts = [
@@ -206,17 +243,24 @@ impl Settings {
         let mut domains = self.domain.iter().map(|d| d.parse()).collect::<Result<Vec<Domain>>>()?;
         domains.sort();
         domains.dedup();
+        self.port.map_or(Ok(()), |port| port::check_range(cx, port))?;
         let mut keys = Vec::new();
         for arg in &self.ssh_key {
             keys.extend(KeyArg::new(arg, &cx.started_in).read()?);
         }
+        let tls =
+            self.ssl.then(|| ssl::check_wish(cx, self.agree_tos, self.dry_run)).transpose()?;
         Ok(create::New {
             verb,
             name,
             runtime,
+            environment: self.environment,
+            port: self.port,
             redis: if self.no_redis { create::Redis::None } else { self.redis },
             postgres,
+            mysql: self.with_mysql,
             storage: false,
+            tls,
             start: self.start_cmd.as_deref().map(projects::check_command).transpose()?,
             domains,
             keys,

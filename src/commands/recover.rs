@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use super::{Context, checkpoint::take, db, deploy::stage::DEPLOYS, facts, secrets::keys, state};
+use super::{
+    Context, checkpoint::take, db, deploy::stage::DEPLOYS, facts, secrets::keys, ssl, state,
+};
 use crate::{
     error::{Error, Kind, Result},
     journal::KEPT,
     names::{ProjectName, PublicKey},
     projects,
     registry::{self, Change, Live, NewOperation, Of, Outcome, Project, Registry, Way},
-    steps::aside,
+    steps::{aside, mysql_aside},
     sys::{Owner, users},
     ui::count,
 };
@@ -148,8 +150,9 @@ pub fn all(cx: &mut Context) -> Result<()> {
 /// up, and is not gone yet.
 pub fn unsettled(cx: &mut Context) -> Result<Vec<ProjectName>> {
     let mut projects = cx.registry()?.projects()?;
+    let mut names = unsettled_in_mysql(cx, &projects)?;
     if projects.is_empty() || cx.host.postgres_version().is_err() {
-        return Ok(Vec::new());
+        return Ok(names);
     }
     let rows = cx.host.query("SELECT datname::text FROM pg_database", &[])?;
     let databases: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -164,7 +167,30 @@ pub fn unsettled(cx: &mut Context) -> Result<Vec<ProjectName>> {
     }
     let mut waiting = waiting.into_iter();
     projects.retain(|_| waiting.next().unwrap_or(false));
-    Ok(projects.into_iter().map(|project| project.name).collect())
+    names.extend(projects.into_iter().map(|project| project.name));
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The same of databases in MariaDB.
+fn unsettled_in_mysql(cx: &Context, projects: &[Project]) -> Result<Vec<ProjectName>> {
+    let mut names = Vec::new();
+    if projects.is_empty() || !cx.config.mysql.enabled || cx.host.mysql_version().is_err() {
+        return Ok(names);
+    }
+    let databases = cx.host.mysql_databases()?;
+    for project in projects {
+        let waits = if project.mysql {
+            databases.contains(&mysql_aside(&project.name.database()))
+        } else {
+            projects::mysql_given_up(&project.name).is_marked(&cx.host)?
+        };
+        if waits {
+            names.push(project.name.clone());
+        }
+    }
+    Ok(names)
 }
 
 fn settle(cx: &mut Context, name: &ProjectName) -> Result<&'static str> {
@@ -250,7 +276,11 @@ fn find(cx: &Context) -> Result<(Vec<Project>, Vec<String>)> {
         if !is_ours
             || matches!(
                 name.as_str(),
-                "hostkit-wall.service" | "hostkit-recover.service" | "hostkit-backup.service"
+                "hostkit-wall.service"
+                    | "hostkit-recover.service"
+                    | "hostkit-backup.service"
+                    | "hostkit-ssl.service"
+                    | "hostkit-nginx-guard.service"
             )
         {
             continue;
@@ -292,6 +322,7 @@ fn complete(cx: &Context, mut project: Project, unit: &str) -> Result<Project> {
         .filter_map(|line| line.parse::<PublicKey>().ok())
         .filter(|key| !cx.config.ssh_keys.contains(key))
         .collect();
+    project.tls = ssl::files::found(cx, &project.name);
     project.ci_keys = text.lines().filter_map(|line| line.parse().ok()).collect();
     Ok(project)
 }

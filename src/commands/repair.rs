@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, facts, show, storage};
+use super::{Context, facts, show, ssl, storage};
 use crate::{
     error::Result,
     names::ProjectName,
@@ -69,7 +69,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
 
 /// Repairs one project; says how many things were not in place.
 pub fn one(cx: &mut Context, name: &ProjectName) -> Result<usize> {
-    let _held = cx.take_project(name, "repair")?;
+    let held = cx.take_project(name, "repair")?;
     let project = cx.registry()?.living_project(name)?;
     facts::check_room(cx)?;
     facts::check_services(cx, project.redis.is_some(), project.postgres)?;
@@ -78,5 +78,10 @@ pub fn one(cx: &mut Context, name: &ProjectName) -> Result<usize> {
     }
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(name), verb: "repair", actor: &actor, way: Way::Undo };
-    cx.carry_out(&new, None, |cx, _| Ok((facts::plan_of(cx, &project, Ground::Known)?, Vec::new())))
+    let changed = cx.carry_out(&new, None, |cx, _| {
+        Ok((facts::plan_of(cx, &project, Ground::Known)?, Vec::new()))
+    })?;
+    drop(held);
+    ssl::mend(cx, name);
+    Ok(changed)
 }

@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::{
     Context,
     state::{self, State},
+    watch,
 };
 use crate::{
+    config::Wait,
     error::Result,
     names::{ProjectName, ReleaseId},
     projects,
@@ -23,22 +25,33 @@ use crate::{
 #[command(after_help = "Examples:
   hostkit status
   hostkit status my-shop
+  hostkit status --watch --every 5s
   hostkit status --json | jq '.data.projects[] | select(.state != \"up\")'")]
 pub struct Args {
     /// Only this project
     pub name: Option<String>,
+
+    /// Show it again and again, until `q` or Ctrl-C; with `--json` one line each time
+    #[arg(long)]
+    watch: bool,
+
+    /// How often, with --watch
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    pub(super) every: Option<Wait>,
 }
 
 #[derive(Serialize)]
-struct Status {
-    projects: Vec<Row>,
+pub(super) struct Status {
+    pub(super) projects: Vec<Row>,
     /// Operations that a crash interrupted.
     interrupted: usize,
+    #[serde(skip)]
+    is_watched: bool,
 }
 
 #[derive(Serialize)]
-struct Row {
-    name: String,
+pub(super) struct Row {
+    pub(super) name: String,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<ReleaseId>,
@@ -46,6 +59,17 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
     memory_limit: u64,
+    /// Percent of one processor, since the last look.
+    #[serde(rename = "cpu_percent", skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Option<f64>,
+    /// A second, since the last look.
+    #[serde(rename = "requests_per_second", skip_serializing_if = "Option::is_none")]
+    pub(super) requests: Option<f64>,
+    /// Nanoseconds of a processor that its main unit has had.
+    #[serde(skip)]
+    pub(super) used: Option<u64>,
+    #[serde(skip)]
+    pub(super) main_pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     up_since: Option<jiff::Timestamp>,
     restarts: u32,
@@ -58,6 +82,17 @@ struct Row {
 const AT_ONCE: usize = 64;
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
+    if args.watch {
+        return watch::run(args, cx);
+    }
+    let data = gather(args, cx)?;
+    let text = render(&data, Paint::of(&std::io::stdout()));
+    let name = args.name.as_deref().and_then(|name| name.parse::<ProjectName>().ok());
+    cx.ui.result("status", name.as_ref().map(ProjectName::as_str), &data, &text);
+    Ok(())
+}
+
+pub(super) fn gather(args: &Args, cx: &mut Context) -> Result<Status> {
     let all = match &args.name {
         Some(name) => vec![cx.registry()?.project(&name.parse()?)?],
         None => cx.registry()?.projects()?,
@@ -72,11 +107,14 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     }
     let open = cx.registry()?.open_operations(Of::All)?;
     let interrupted = open.iter().filter(|operation| !is_running(operation.pid)).count();
-    let text = render(&rows, interrupted, Paint::of(&std::io::stdout()));
-    let name = args.name.as_deref().and_then(|name| name.parse::<ProjectName>().ok());
-    let data = Status { projects: rows, interrupted };
-    cx.ui.result("status", name.as_ref().map(ProjectName::as_str), &data, &text);
-    Ok(())
+    Ok(Status { projects: rows, interrupted, is_watched: args.watch })
+}
+
+/// Those that run and do not answer as they should: which, and why.
+pub(super) fn sick(cx: &mut Context) -> Result<Vec<(String, String)>> {
+    let rows = gather(&Args { name: None, watch: false, every: None }, cx)?.projects;
+    let sick = rows.into_iter().filter(|row| row.state == State::Sick);
+    Ok(sick.map(|row| (row.name, row.problem.unwrap_or_default())).collect())
 }
 
 fn is_running(pid: u32) -> bool {
@@ -120,10 +158,14 @@ fn row(cx: &Context, project: &Project, unit: Option<&Unit>) -> Result<Row> {
         port: project.port,
         memory: unit.filter(|unit| unit.is_active()).and_then(memory),
         memory_limit: cx.config.limits.memory.0,
+        cpu: None,
+        requests: None,
+        used: unit.filter(|unit| unit.is_active()).and_then(used),
+        main_pid: unit.map_or(0, |unit| unit.main_pid),
         up_since: since
             .and_then(|us| jiff::Timestamp::from_microsecond(i64::try_from(us).ok()?).ok()),
         restarts: unit.map_or(0, |unit| unit.restarts),
-        url: format!("http://{}", cx.config.base_domain.below(&project.name)?),
+        url: projects::url(project, &cx.config)?,
         problem,
     })
 }
@@ -137,21 +179,39 @@ fn memory(unit: &Unit) -> Option<u64> {
     })
 }
 
-fn render(rows: &[Row], interrupted: usize, paint: Paint) -> String {
+/// What it has had of a processor, by the same two accounts.
+fn used(unit: &Unit) -> Option<u64> {
+    const TICK: u64 = 10_000_000;
+    unit.cpu.or_else(|| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", unit.main_pid)).ok()?;
+        let mut after = stat.rsplit_once(") ")?.1.split_ascii_whitespace().skip(11);
+        let mut ticks = || after.next()?.parse::<u64>().ok();
+        Some((ticks()? + ticks()?) * TICK)
+    })
+}
+
+pub(super) fn render(status: &Status, paint: Paint) -> String {
+    let Status { projects: rows, interrupted, is_watched } = status;
+    let (interrupted, is_watched) = (*interrupted, *is_watched);
     if rows.is_empty() {
         return "no projects yet  →  hostkit provision my-app\n".to_owned();
     }
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::left("PROJECT").gives_way_to(10),
         Column::left("STATE"),
         Column::left("RELEASE").gives_way_to(8),
         Column::right("PORT"),
         Column::right("MEM"),
         Column::left("SITE").gives_way_to(12),
-    ]);
+    ];
+    if is_watched {
+        let more = [Column::right("CPU").extra(), Column::right("REQ/S").extra()];
+        columns.splice(5..5, more);
+    }
+    let mut table = Table::new(columns);
     for row in rows {
         let limit = bytes(row.memory_limit);
-        table.row(vec![
+        let mut cells = vec![
             paint.bold(&row.name),
             row.state.painted(paint),
             match (&row.release, row.up_since) {
@@ -164,7 +224,13 @@ fn render(rows: &[Row], interrupted: usize, paint: Paint) -> String {
             row.port.to_string(),
             row.memory.map_or_else(|| "-".into(), |n| format!("{}/{limit}", bytes(n))),
             row.url.clone(),
-        ]);
+        ];
+        if is_watched {
+            let cpu = row.cpu.map_or_else(|| "-".into(), |cpu| format!("{cpu:.1}%"));
+            let requests = row.requests.map_or_else(|| "-".into(), |n| format!("{n:.1}"));
+            cells.splice(5..5, [cpu, requests]);
+        }
+        table.row(cells);
     }
     let mut text = table.render(paint, crate::ui::width());
     for row in rows.iter().filter(|row| row.problem.is_some()) {

@@ -104,6 +104,7 @@ fn warnings_of(source: &Source, manifest: Option<&Manifest>) -> Vec<String> {
             ));
         }
     }
+    warnings.extend(manifest.iter().flat_map(|manifest| not_routed(manifest)));
     match source.recipe(manifest) {
         Ok(recipe) => {
             let by_pip = recipe.steps.iter().filter(|step| step.fills_venv).count() > 1;
@@ -122,6 +123,21 @@ fn warnings_of(source: &Source, manifest: Option<&Manifest>) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Processes that are to be reached, and that no route leads to.
+fn not_routed(manifest: &Manifest) -> Vec<String> {
+    let leads = |name: &str| manifest.routes.iter().any(|route| route.process() == Some(name));
+    let mut names: Vec<&String> = manifest.expose.values().flatten().collect();
+    names.sort();
+    names.dedup();
+    let is_idle =
+        |name: &&&String| !name.starts_with('/') && name.as_str() != "web" && !leads(name);
+    let idle = names.iter().filter(is_idle);
+    idle.map(|name| {
+        format!("`[expose]` names `{name}`, and no route leads there: nobody reaches it")
+    })
+    .collect()
 }
 
 fn render(verdict: &Verdict, text: &str) -> String {

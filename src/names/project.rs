@@ -18,17 +18,17 @@ const LONGEST: usize = 32;
 /// Names that the system, its daemons or hostkit itself use or may come to use.
 #[rustfmt::skip]
 const RESERVED: &[&str] = &[
-    "adm", "admin", "administrator", "ads", "all", "api-gateway", "audio", "avahi", "backup",
+    "adm", "admin", "administrator", "ads", "alert", "all", "api-gateway", "audio", "avahi", "backup",
     "bin", "bind", "bluetooth", "caddy", "cdrom", "certbot", "clamav", "colord", "crontab",
     "daemon", "default", "dialout", "dip", "disk", "dnsmasq", "docker", "dovecot", "fax",
     "floppy", "ftp", "games", "garage", "gate", "gdm", "gnats", "haproxy", "hostkit", "input",
     "irc", "kmem", "kvm", "landscape", "libvirt", "list", "localhost", "lxd", "mail", "man",
     "memcache", "memcached", "messagebus", "metrics", "minio", "mongodb", "mysql", "named",
-    "netdev", "news", "nginx", "nobody", "nogroup", "none", "ntp", "openldap", "operator",
+    "netdev", "news", "nginx", "nginx-guard", "nobody", "nogroup", "none", "ntp", "openldap", "operator",
     "pgbouncer", "plugdev", "polkitd", "postdrop", "postfix", "postgres", "postgresql", "proftpd",
     "prometheus", "proxy", "pulse", "rabbitmq", "recover", "redis", "redis-server", "render",
     "root", "rtkit", "saned", "sasl", "secrets-portal", "sgx", "shadow", "snap", "src", "ssh",
-    "sshd", "ssl-cert", "staff", "statd", "stunnel", "sudo", "sync", "sys", "syslog", "system",
+    "sshd", "ssl", "ssl-cert", "staff", "statd", "stunnel", "sudo", "sync", "sys", "syslog", "system",
     "systemd", "tape", "tcpdump", "template0", "template1", "tomcat", "tss", "tty", "ubuntu",
     "users", "utmp", "uucp", "uuidd", "valkey", "varnish", "video", "voice", "wall", "wheel",
     "whoopsie", "www", "www-data",

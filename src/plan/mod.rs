@@ -51,6 +51,7 @@ pub enum Lane {
     Accounts,
     Files,
     Kernel,
+    Mysql,
     Postgres,
     Redis,
     Site,

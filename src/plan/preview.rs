@@ -1,7 +1,10 @@
 //! What a plan would change, for a person or a program to read. Nothing is touched.
 
 use serde::Serialize;
-use similar::TextDiff;
+use similar::{
+    algorithms::{Capture, Compact, Replace, myers},
+    udiff::UnifiedHunkHeader,
+};
 
 use super::Plan;
 use crate::{
@@ -55,11 +58,49 @@ pub fn differences(plan: &Plan, host: &Host) -> Result<Vec<Difference>> {
     Ok(differences)
 }
 
+/// A unified diff by the one algorithm that it takes: `similar::TextDiff` carries each of its six
+/// into the program, for every kind of text.
 fn unified(is: &str, wanted: &str) -> Option<String> {
     if is == wanted {
         return None;
     }
-    let diff = TextDiff::from_lines(is, wanted);
-    let text = diff.unified_diff().context_radius(2).to_string();
+    let (old, new) = (lines(is), lines(wanted));
+    let mut found = Compact::new(Replace::new(Capture::new()), &*old, &*new);
+    let Ok(()) = myers::diff(&mut found, &*old, 0..old.len(), &*new, 0..new.len());
+    let mut text = String::new();
+    for hunk in found.into_inner().into_inner().into_grouped_ops(2) {
+        text += &format!("{}\n", UnifiedHunkHeader::new(&hunk));
+        for (tag, lines) in hunk.iter().flat_map(|op| op.iter_slices(&*old, &*new)) {
+            for line in lines {
+                text += &format!("{tag}{line}");
+                if !line.ends_with('\n') {
+                    text += "\n\\ No newline at end of file\n";
+                }
+            }
+        }
+    }
     Some(text)
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use similar::TextDiff;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_diff_is_what_the_crate_makes_of_it(
+            is in "([a-d]{0,2}\n){0,12}[a-d]{0,2}",
+            wanted in "([a-d]{0,2}\n){0,12}[a-d]{0,2}",
+        ) {
+            let by_crate = TextDiff::from_lines(&is, &wanted).unified_diff().context_radius(2).to_string();
+            prop_assert_eq!(unified(&is, &wanted).unwrap_or_default(), by_crate);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A project's `.env`: the variables that hostkit answers for, among those that are the owner's.
 
-use super::{DbLogin, Passwords, own_redis, storage};
+use super::{DbLogin, Passwords, mysql, own_redis, storage};
 use crate::{
     config::Config, envfile::EnvFile, error::Result, names::ProjectName, registry::Project,
     secret::Secret,
@@ -16,14 +16,18 @@ pub(super) const STORAGE_KEYS: [&str; 6] =
 impl ManagedEnv {
     /// Whether hostkit answers for a variable of that project.
     pub fn holds(project: &Project, key: &str) -> bool {
-        Self::KEYS.contains(&key) || project.storage.is_some() && STORAGE_KEYS.contains(&key)
+        Self::KEYS.contains(&key)
+            || project.storage.is_some() && STORAGE_KEYS.contains(&key)
+            || project.mysql && mysql::KEYS.contains(&key)
     }
 
     /// The variables of an environment that are hostkit's, given the bucket that it would make.
     pub fn keys_in(env: &EnvFile, bucket: &str) -> impl Iterator<Item = &'static str> {
         let has_bucket = env.get("S3_BUCKET") == Some(bucket);
         let of_bucket = STORAGE_KEYS.into_iter().filter(move |_| has_bucket);
-        Self::KEYS.iter().copied().chain(of_bucket)
+        let has_mysql = mysql::is_ours(env);
+        let of_mysql = mysql::KEYS.into_iter().filter(move |_| has_mysql);
+        Self::KEYS.iter().copied().chain(of_bucket).chain(of_mysql)
     }
 
     /// Variables of a bucket that the owner has set himself.
@@ -58,7 +62,8 @@ pub(super) fn render(
         file.comment(&format!("The environment of {}. `hostkit env` changes it.", project.name));
     }
     let bucket = storage::variables(project, passwords.storage.as_ref(), config);
-    for (key, value) in managed(project, passwords).into_iter().chain(bucket) {
+    let mysql = mysql::variables(project, &passwords.mysql);
+    for (key, value) in managed(project, passwords).into_iter().chain(bucket).chain(mysql) {
         match value {
             Some(value) => file.set(key, &value)?,
             None => drop(file.unset(key)),
@@ -70,7 +75,10 @@ pub(super) fn render(
 fn managed(project: &Project, passwords: &Passwords) -> Vec<(&'static str, Option<String>)> {
     let Project { name, port, postgres, .. } = project;
     let (redis, celery) = own_redis::urls(project, passwords.redis.expose()).unzip();
-    let postgres = postgres.then(|| url(name, passwords.login, &passwords.postgres));
+    // Who has both finds the other one under its own name.
+    let postgres = postgres
+        .then(|| url(name, passwords.login, &passwords.postgres))
+        .or_else(|| project.mysql.then(|| mysql::url(name, &passwords.mysql)));
     let values = [
         Some(name.to_string()),
         Some(port.to_string()),
@@ -87,18 +95,26 @@ fn managed(project: &Project, passwords: &Passwords) -> Vec<(&'static str, Optio
 pub fn passwords(env: Option<&str>) -> Result<Passwords> {
     let file = env.and_then(|text| EnvFile::parse(text).ok());
     let found = |key: &str| {
-        let password = password_of(file.as_ref()?.get(key)?)?;
-        let plain = password.len() >= 16 && password.bytes().all(|b| b.is_ascii_alphanumeric());
-        plain.then(|| Secret::new(password))
+        let url = file.as_ref()?.get(key).filter(|url| !mysql::is_url(url))?;
+        of_ours(password_of(url)?)
     };
+    let mysql = file.as_ref().and_then(|file| of_ours(file.get("MYSQL_PASSWORD")?));
     let or_new = |found: Option<Secret>| found.map_or_else(Secret::generate, Ok);
     let url = file.as_ref().and_then(|file| file.get("DATABASE_URL"));
+    let url = url.filter(|url| !mysql::is_url(url));
     Ok(Passwords {
         redis: or_new(found("REDIS_URL"))?,
         postgres: or_new(found("DATABASE_URL"))?,
         login: url.map_or(DbLogin::Owner, login_of),
+        mysql: or_new(mysql)?,
         storage: env.and_then(storage::storage_keys),
     })
+}
+
+/// A password as hostkit makes them.
+fn of_ours(password: &str) -> Option<Secret> {
+    let plain = password.len() >= 16 && password.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then(|| Secret::new(password))
 }
 
 /// Which of a project's two logins a URL names; whatever else it may name is none of them.
@@ -114,7 +130,7 @@ fn login_of(url: &str) -> DbLogin {
 
 /// The role that a project's processes log in as, and its password.
 pub fn database_login(name: &ProjectName, env: &str) -> Option<(String, Secret)> {
-    let url = database_url(env)?;
+    let url = database_url(env).filter(|url| !mysql::is_url(url))?;
     Some((login_of(&url).role(name), Secret::new(password_of(&url)?)))
 }
 
@@ -160,6 +176,7 @@ mod tests {
             redis: Secret::new("r"),
             postgres: Secret::new("p"),
             login: DbLogin::Owner,
+            mysql: Secret::new("m"),
             storage: None,
         };
         assert_eq!(

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use serde::Serialize;
 
-use super::unit;
+use super::{processes::whole_project, unit};
 use crate::{
     config::{Config, Size},
     envfile::EnvFile,
@@ -73,6 +73,7 @@ pub fn exec_unit(exec: &ExecUnit<'_>, config: &Config, templates: &Templates) ->
         ports: Vec<u16>,
     }
     let ExecUnit { project, process, request, streams, limit } = exec;
+    let project = &whole_project(project);
     let name = &project.name;
     let spec = project.live.as_ref().map(|live| &live.spec);
     let runtime = spec.map_or(project.runtime, |spec| spec.runtime);
@@ -93,7 +94,7 @@ pub fn exec_unit(exec: &ExecUnit<'_>, config: &Config, templates: &Templates) ->
             path: format!(
                 "/home/{name}/app/venv/bin:/home/{name}/app/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
             ),
-            environment: unit::environment(runtime, spec),
+            environment: unit::environment(project, runtime, spec),
             credentials: spec.map_or(&[], |spec| &spec.secret_files),
             credentials_dir: super::credentials_dir(name).display().to_string(),
             request,

@@ -9,8 +9,8 @@ use crate::{
     plan::{Lane, Plan},
     secret::{Keys, Secret},
     steps::{
-        ACCOUNT, ADMIN_PORT, Account, Answering, Contents, Dir, File, Judge, Link, Owner, RPC_PORT,
-        S3_PORT, Stopped, TOKEN, Text, Trigger, User, WEB_PORT,
+        ACCOUNT, ADMIN_PORT, Account, Answering, Asked, Contents, Dir, File, Judge, Link, Owner,
+        RPC_PORT, S3_PORT, Stopped, TOKEN, Text, Trigger, User, WEB_PORT,
     },
     templates::Templates,
 };
@@ -67,13 +67,17 @@ impl Served {
     pub(super) fn open(port: u16, uid: u32) -> Self {
         Self { port, uid, callers: Vec::new() }
     }
+
+    pub(super) fn closed(port: u16, uid: u32, callers: Vec<u32>) -> Self {
+        Self { port, uid, callers }
+    }
 }
 
 /// Garage's ports: everybody with a key may come to the first, and few to the others.
 pub(super) fn served(facts: &HostFacts) -> Vec<Served> {
     let Some(garage) = facts.storage.garage.as_ref() else { return Vec::new() };
     let uid = garage.user.uid;
-    let closed = |port, callers| Served { port, uid, callers };
+    let closed = |port, callers| Served::closed(port, uid, callers);
     vec![
         Served::open(S3_PORT, uid),
         closed(RPC_PORT, vec![0, uid]),
@@ -134,7 +138,7 @@ pub(super) fn plan(
         admin_port: ADMIN_PORT,
     };
     let restart: Vec<Trigger> =
-        answering(config).into_iter().map(Trigger::RestartStorage).collect();
+        answering(config).into_iter().map(Trigger::RestartAnswering).collect();
     for (path, value) in [(TOKEN, &garage.token), (GARAGE_RPC, &garage.rpc)] {
         let file = secret(path, format!("{}\n", value.expose()));
         plan.notifying(Lane::Files, file, restart.clone());
@@ -167,5 +171,5 @@ pub(super) fn running(plan: &mut Plan, facts: &HostFacts, config: &Config) {
 
 fn answering(config: &Config) -> Option<Answering> {
     let place = storage_place(config).filter(|place| place.kind == Backend::Garage)?;
-    Some(Answering { unit: GARAGE_UNIT.into(), place })
+    Some(Answering { unit: GARAGE_UNIT.into(), asked: Asked::Storage(place) })
 }

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    MAP, WALL_DIR,
+    CERTIFICATES, MAP, WALL_DIR,
     garage::{self, Served, StorageFacts},
+    metrics::{self, MetricsFacts},
+    mysql::{self, MysqlFacts},
+    upkeep,
 };
 use crate::{
-    config::{COMMENTED, Config, PATH as CONFIG},
+    config::{COMMENTED, Config, PATH as CONFIG, Uids},
     error::Result,
     plan::{Ground, Lane, Plan},
     registry::Project,
     secret::Secret,
     steps::{
         ACL_FILE, ADMIN, Block, Contents, Dir, File, GROUP_ROLE, Gone, Group, GroupRole, Judge,
-        Link, NotPublic, OpenFiles, Owner, Place, Running, SECRET, SOCKET, Text, Trigger,
-        WallTable, hash,
+        Link, MYSQL_PORT, NotPublic, OpenFiles, Owner, Place, Running, SECRET, SOCKET, Text,
+        Trigger, WallTable, hash,
     },
     templates::Templates,
 };
@@ -40,8 +43,13 @@ pub struct HostFacts {
     pub sets_map_hash: bool,
     /// A site of the owner's that already answers for unknown hosts, other than Debian's own.
     pub foreign_default: Option<PathBuf>,
+    /// Whether hostkit may answer unknown hosts that come by HTTPS, which is with a refusal.
+    pub may_refuse_tls: bool,
     pub projects: Vec<Project>,
     pub storage: StorageFacts,
+    /// Where the server has a MariaDB for projects.
+    pub mysql: Option<MysqlFacts>,
+    pub metrics: MetricsFacts,
 }
 
 #[derive(Serialize)]
@@ -61,14 +69,19 @@ struct MapEntry<'a> {
 #[derive(Serialize)]
 struct Default<'a> {
     is_default: bool,
+    is_tls_default: bool,
     ipv6: bool,
     base_domain: &'a str,
 }
 
 #[derive(Serialize)]
-struct Wall {
+struct Wall<'a> {
     web_uid: u32,
+    /// Users of projects, where somebody is believed for whom he asks.
+    believed: Option<&'a Uids>,
     services: Vec<Served>,
+    /// Who reads the figures of projects, where somebody does.
+    scraper: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -116,10 +129,16 @@ pub fn plan(
     maker.nginx(&mut plan)?;
     maker.redis(&mut plan, secret)?;
     maker.postgres(&mut plan);
+    if facts.mysql.is_some() {
+        mysql::host_plan(&mut plan, templates)?;
+    }
     garage::plan(&mut plan, facts, config, templates)?;
+    metrics::plan(&mut plan, facts, config, templates)?;
     maker.wall(&mut plan)?;
     garage::running(&mut plan, facts, config);
+    metrics::running(&mut plan, facts);
     maker.upkeep(&mut plan)?;
+    upkeep::certificates(&mut plan, templates)?;
     Ok(plan)
 }
 
@@ -146,6 +165,7 @@ impl Maker<'_> {
             ("/etc/hostkit", 0o755),
             ("/etc/hostkit/templates", 0o755),
             (WALL_DIR, 0o755),
+            (CERTIFICATES, 0o700),
             ("/var/lib/hostkit/checkpoints", 0o700),
             ("/var/lib/hostkit/deploys", 0o700),
             ("/srv/backups", 0o755),
@@ -202,6 +222,7 @@ impl Maker<'_> {
             Map { names_hash: !facts.sets_names_hash, map_hash: !facts.sets_map_hash, entries };
         let default = Default {
             is_default: facts.foreign_default.is_none(),
+            is_tls_default: facts.may_refuse_tls,
             ipv6: facts.has_ipv6,
             base_domain: config.base_domain.as_str(),
         };
@@ -289,17 +310,21 @@ impl Maker<'_> {
     }
 
     fn wall(&self, plan: &mut Plan) -> Result<()> {
-        let Self { facts, templates, .. } = self;
+        let Self { facts, config, templates } = self;
         plan.part("wall", "projects' ports on loopback");
         let wall = Wall {
             web_uid: facts.web.uid,
+            believed: (!config.proxy.trusted.is_empty()).then_some(&config.uids),
             services: [
                 Served::open(5432, facts.postgres_uid),
                 Served::open(6379, facts.redis_user.uid),
             ]
             .into_iter()
             .chain(garage::served(facts))
+            .chain(metrics::served(facts))
+            .chain(facts.mysql.iter().map(|mysql| Served::open(MYSQL_PORT, mysql.uid)))
             .collect(),
+            scraper: metrics::scraper(facts),
         };
         let reload = [Trigger::DaemonReload("hostkit-wall.service".into())];
         plan.notifying(
@@ -360,8 +385,11 @@ mod tests {
             sets_names_hash: false,
             sets_map_hash: false,
             foreign_default: None,
+            may_refuse_tls: true,
             projects: vec![shop()],
             storage: StorageFacts { garage: None, account: None, is_retired: false },
+            mysql: Some(MysqlFacts { uid: 110 }),
+            metrics: MetricsFacts::Runs(Owner::new(112, 116)),
         }
     }
 
@@ -384,5 +412,29 @@ mod tests {
             all.push_str(&format!("==> {}\n{text}\n", path.display()));
         }
         insta::assert_snapshot!("host-files", all);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_no_project() {
+        let mut config =
+            Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
+        let wall = |config: &Config| {
+            let secret = Secret::new("x");
+            let plan = plan(&facts(), config, &Templates::default(), &secret, None).unwrap();
+            let file = plan.steps.iter().find_map(|planned| match &planned.step {
+                AnyStep::File(File { path, text: Text::Exactly(text), .. })
+                    if path.ends_with("wall.nft") =>
+                {
+                    Some(text.clone())
+                }
+                _ => None,
+            });
+            file.unwrap()
+        };
+        let rule =
+            "oif \"lo\" tcp dport { 80, 443 } meta skuid 20000-29999 reject with tcp reset\n";
+        assert!(!wall(&config).contains("80, 443"));
+        config.proxy.trusted = vec!["127.0.0.1".parse().unwrap()];
+        assert!(wall(&config).contains(rule), "{}", wall(&config));
     }
 }

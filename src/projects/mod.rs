@@ -1,16 +1,20 @@
 //! What hostkit wants: pure functions from what there is and what was asked for to a plan.
 
 mod access;
+pub mod alerts;
 mod aliases;
 mod app_gate;
 pub mod backup;
 mod detect;
 mod env;
 mod exec;
+mod expose;
 mod garage;
 mod git;
 mod host;
 mod manifest;
+mod metrics;
+mod mysql;
 mod own_redis;
 mod php;
 mod processes;
@@ -23,7 +27,9 @@ mod site;
 mod spec;
 mod storage;
 mod switch;
+mod tls;
 mod unit;
+mod upkeep;
 mod words;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -40,6 +46,7 @@ pub use exec::{
     ExecUnit, REQUEST, Streams, exec_request, exec_unit, exec_unit_name, exec_units,
     read_exec_request,
 };
+pub use expose::is_reachable;
 pub use garage::{GARAGE_RPC, GARAGE_UNIT, GARAGE_USER, Garage, StorageFacts};
 pub use git::{FetchUnit, fetch_unit};
 pub use host::{HostFacts, plan as host_plan};
@@ -47,9 +54,18 @@ pub use manifest::{
     Build, Install, MANIFEST, Manifest, Migrate, Services, manifest_text, mistakes, parse_manifest,
     schema,
 };
+pub use metrics::{
+    METRICS_HOME, METRICS_TARGETS, MetricsFacts, metrics_mask, metrics_target, metrics_targets,
+};
+pub use mysql::{
+    MysqlFacts, mysql_entry, mysql_given_up, mysql_plan, mysql_restored, no_mysql_plan, own_mysql,
+    with_mysql_password,
+};
 pub use own_redis::{redis_socket, redis_unit};
 pub use php::{pool_file, served};
-pub use processes::{check_own, cron, own_plan, whole, worker};
+pub use processes::{
+    check_own, cron, environment_plan, own_plan, release_environment, whole, worker,
+};
 pub use rights::{granted, read_grants};
 pub use secrets::{Credentials, build_secrets_dir, credentials_dir};
 pub use services::{DbLogin, database_plan, doomed, handover, handover_plan, no_database_plan};
@@ -58,6 +74,10 @@ pub use storage::{key_name, storage_keys, storage_place, storage_plan, without_s
 pub use switch::{
     Comes, From, data_plan, env_and_release_plan, env_plan, gate, release_file, switch_plan,
     unit_names,
+};
+pub use tls::{
+    CERTIFICATES, Held, TlsFacts, certificate_file, closed_site, covers, domains, site_text,
+    tls_plan, url,
 };
 use unit::Which;
 pub use unit::{BuildUnit, build_unit, process_unit, standby_env, timer_unit};
@@ -94,6 +114,7 @@ pub struct Facts {
     pub release: Option<ReleaseId>,
     /// Whether `app` points to some release, complete or not.
     pub app: Option<PathBuf>,
+    pub tls: TlsFacts,
 }
 
 impl Facts {
@@ -108,6 +129,7 @@ impl Facts {
             secrets: None,
             release: None,
             app: None,
+            tls: TlsFacts::default(),
         }
     }
 }
@@ -117,6 +139,7 @@ impl Facts {
 pub struct Passwords {
     pub redis: Secret,
     pub postgres: Secret,
+    pub mysql: Secret,
     /// Whose password that of the database is.
     pub login: DbLogin,
     pub storage: Option<Keys>,
@@ -131,6 +154,7 @@ impl Passwords {
         Self {
             redis: Secret::new(""),
             postgres: Secret::new(""),
+            mysql: Secret::new(""),
             login: DbLogin::Owner,
             storage: None,
         }
@@ -154,10 +178,12 @@ pub fn plan(
     maker.ports(&mut plan, ground == Ground::Fresh);
     maker.redis(&mut plan)?;
     maker.postgres(&mut plan, ground);
+    maker.mysql(&mut plan);
     maker.storage(&mut plan);
     maker.unit(&mut plan)?;
     maker.access(&mut plan)?;
     maker.app_gate(&mut plan)?;
+    maker.metrics(&mut plan);
     maker.site(&mut plan, Lane::Site)?;
     Ok(plan)
 }
@@ -374,7 +400,7 @@ impl Maker<'_> {
     fn site_file(&self, place: site::Place) -> Result<(File, Probe)> {
         let Self { project, facts, config, templates, .. } = self;
         let domains = site::domains(project, config)?;
-        let site = site::render(project, &domains, place, facts, templates)?;
+        let site = site::render(project, &domains, place, (facts, config), templates)?;
         let file = File {
             path: project.name.site(),
             owner: Owner::ROOT,
@@ -398,6 +424,7 @@ impl Maker<'_> {
             plan.step(lane, Log { path, owner, mode: 0o640 });
         }
         let reload = Trigger::NginxReload(Some(probe));
+        self.certificate(plan, lane, &reload);
         plan.notifying(lane, file, [reload.clone()]);
         let link = Link { at: name.site_link(), to: name.site() };
         plan.notifying(lane, link, [reload.clone()]);
@@ -427,25 +454,11 @@ mod tests {
 
     pub(super) fn shop() -> Project {
         Project {
-            name: "my-shop".parse().unwrap(),
             runtime: Runtime::Python,
-            uid: 20_000,
-            port: 8001,
             redis: Some(1),
-            own_redis: false,
             postgres: true,
-            start: None,
-            domains: Vec::new(),
-            keys: Vec::new(),
-            ci_keys: Vec::new(),
-            own: Vec::new(),
-            off: Vec::new(),
-            grants: Vec::new(),
-            storage: None,
-            created_by: "root".into(),
             created_at: "2026-11-21T09:30:12Z".parse().unwrap(),
-            deleting: false,
-            live: None,
+            ..Project::plain("my-shop")
         }
     }
 
@@ -458,11 +471,12 @@ mod tests {
         let passwords = Passwords {
             redis: Secret::new("r3d1s"),
             postgres: Secret::new("p0stgr3s"),
+            mysql: Secret::new("mar1a"),
             storage: Some(Keys { id: "GK1".into(), secret: Secret::new("s3cr3t") }),
             login: DbLogin::Second,
         };
         let plan = plan(
-            &Project { storage: Some(Storage::default()), ..shop() },
+            &Project { storage: Some(Storage::default()), mysql: true, ..shop() },
             &facts(),
             &passwords,
             &storage::tests::with_garage(),
@@ -472,7 +486,7 @@ mod tests {
         .unwrap();
         for planned in &plan.steps {
             let text = serde_json::to_string(&planned.step).unwrap();
-            for secret in ["r3d1s", "p0stgr3s", "s3cr3t"] {
+            for secret in ["r3d1s", "p0stgr3s", "s3cr3t", "mar1a"] {
                 assert!(!text.contains(secret), "{text}");
             }
         }

@@ -101,6 +101,7 @@ mod tests {
             directory: String::new(),
             kind: Kind::Web,
             health: None,
+            metrics: None,
         };
         let spec = Spec {
             runtime: Runtime::Php,
@@ -116,6 +117,8 @@ mod tests {
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
             secret_files: Vec::new(),
+            overlays: std::collections::BTreeMap::new(),
+            expose: std::collections::BTreeMap::new(),
         };
         let live = Live { id: "20261121-093012".parse().unwrap(), spec };
         Project { live: Some(live), ..shop() }
@@ -126,9 +129,15 @@ mod tests {
             Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
         let project = project(public);
         let domains = site::domains(&project, &config).unwrap();
-        site::render(&project, &domains, site::Place::Link, &facts(), &Templates::default())
-            .unwrap()
-            .text
+        site::render(
+            &project,
+            &domains,
+            site::Place::Link,
+            (&facts(), &config),
+            &Templates::default(),
+        )
+        .unwrap()
+        .text
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! All that a project runs: what its release brings, and what its operator added. Here alone the
 //! two become one.
 
+use std::collections::BTreeMap;
+
 use super::{
     Facts, Maker, Passwords, aliases, manifest,
     switch::{no_unit, retired},
+    unit::ENVIRONMENT,
     words::join_command,
 };
 use crate::{
@@ -16,9 +19,13 @@ use crate::{
     templates::Templates,
 };
 
-/// A release's spec with the operator's processes, and without timers that are off.
+/// A release's spec with the operator's processes, without timers that are off, and with the
+/// variables of the project's environment.
 pub fn whole(project: &Project, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
+    if let Some(overlay) = spec.overlays.get(&project.environment) {
+        spec.environment.extend(overlay.clone());
+    }
     for own in &project.own {
         if !spec.processes.iter().any(|process| process.name == own.name) {
             spec.processes.push(own.clone());
@@ -31,6 +38,13 @@ pub fn whole(project: &Project, spec: &Spec) -> Spec {
     spec.aliases.retain(|_, of| of == "web" || is_there(of));
     spec.processes.sort_by(|a, b| (a.name != "web", &a.name).cmp(&(b.name != "web", &b.name)));
     spec
+}
+
+/// What a step of a release that runs once starts with.
+pub fn release_environment(project: &Project, spec: &Spec) -> BTreeMap<String, String> {
+    let mut variables = whole(project, spec).environment;
+    variables.insert(ENVIRONMENT.into(), project.environment.to_string());
+    variables
 }
 
 pub(super) fn whole_live(project: &Project, live: &Live) -> Live {
@@ -87,7 +101,31 @@ fn own(name: &str, command: &[String], kind: Kind) -> Result<Process> {
         let error = Error::usage("bad_command", "the command can't be used").caused_by(refused.why);
         refused.hint.into_iter().fold(error, Error::hint)
     })?;
-    Ok(Process { name: name.into(), command, directory: String::new(), kind, health: None })
+    Ok(Process {
+        name: name.into(),
+        command,
+        directory: String::new(),
+        kind,
+        health: None,
+        metrics: None,
+    })
+}
+
+/// Another environment, for a project that does not run: its units and its site say so, and nothing
+/// starts.
+pub fn environment_plan(
+    project: &Project,
+    facts: &Facts,
+    config: &Config,
+    templates: &Templates,
+) -> Result<Plan> {
+    let project = &whole_project(project);
+    let passwords = Passwords::none();
+    let maker = Maker { project, facts, passwords: &passwords, config, templates };
+    let mut plan = Plan::new(Ground::Known);
+    maker.unit(&mut plan)?;
+    maker.site(&mut plan, Lane::Site)?;
+    Ok(plan)
 }
 
 /// From a project's processes to other ones of the same release: what is new starts, what is gone
@@ -149,6 +187,7 @@ pub(super) mod tests {
             directory: String::new(),
             kind: kind.clone(),
             health: None,
+            metrics: None,
         };
         Spec {
             runtime: Runtime::Custom,
@@ -164,6 +203,8 @@ pub(super) mod tests {
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
             secret_files: Vec::new(),
+            overlays: std::collections::BTreeMap::new(),
+            expose: std::collections::BTreeMap::new(),
         }
     }
 

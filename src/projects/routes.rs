@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::site::Place;
+use super::{expose, site::Place};
 use crate::{
     names::ProjectName,
     registry::Project,
@@ -21,6 +21,8 @@ pub(super) struct Location<'a> {
     slashless: Option<&'a str>,
     /// As an expression that finds it in a request, without the slash.
     expression: String,
+    /// Whether nobody gets there, in the project's environment.
+    hidden: bool,
     /// One of these.
     files: Option<Served>,
     process: Option<Passed<'a>>,
@@ -80,7 +82,9 @@ pub(super) fn locations<'a>(project: &Project, spec: &'a Spec, place: Place) -> 
 fn location<'a>(project: &Project, spec: &'a Spec, route: &'a Route, place: Place) -> Location<'a> {
     let open = route.path.strip_suffix('/').filter(|path| !path.is_empty());
     let is_taken = |path: &&str| spec.routes.iter().any(|other| other.path == *path);
+    let hidden = !expose::is_reachable(project, spec, route);
     let (files, process, redirect) = match &route.to {
+        _ if hidden => (None, None, None),
         Answer::Static(files) => (Some(served(project, spec, route, files, place)), None, None),
         Answer::Process(proxied) => (None, Some(passed(proxied, open)), None),
         Answer::Redirect(redirect) => (None, None, Some(sent(redirect, route))),
@@ -91,6 +95,7 @@ fn location<'a>(project: &Project, spec: &'a Spec, route: &'a Route, place: Plac
         is_page: route.is_page(),
         slashless: open.filter(|path| !is_taken(path)),
         expression: expression(open.unwrap_or_default()),
+        hidden,
         files,
         process,
         redirect,
@@ -103,13 +108,14 @@ fn location<'a>(project: &Project, spec: &'a Spec, route: &'a Route, place: Plac
 /// opens a websocket follows no redirect.
 fn bare<'a>(location: &mut Location<'a>, route: &'a Route) -> Option<Location<'a>> {
     let Answer::Process(proxied) = &route.to else { return None };
-    let path = location.slashless.take_if(|_| proxied.websocket)?;
+    let path = location.slashless.take_if(|_| proxied.websocket && !location.hidden)?;
     Some(Location {
         path,
         number: location.number,
         is_page: true,
         slashless: None,
         expression: String::new(),
+        hidden: false,
         files: None,
         process: location.process.clone(),
         redirect: None,

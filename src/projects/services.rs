@@ -48,9 +48,7 @@ pub fn database_plan(
     let maker = Maker { project, facts, passwords, config, templates };
     let mut plan = Plan::new(Ground::Known);
     maker.postgres(&mut plan, Ground::Known);
-    plan.part("environment", project.name.env_file().display().to_string());
-    maker.env_file(&mut plan)?;
-    maker.unit(&mut plan)?;
+    maker.environment(&mut plan)?;
     Ok(plan)
 }
 
@@ -64,9 +62,7 @@ pub fn no_database_plan(
 ) -> Result<Plan> {
     let maker = Maker { project, facts, passwords, config, templates };
     let mut plan = Plan::new(Ground::Known);
-    plan.part("environment", project.name.env_file().display().to_string());
-    maker.env_file(&mut plan)?;
-    maker.unit(&mut plan)?;
+    maker.environment(&mut plan)?;
     plan.part("postgres", format!("{} is given up", project.name.database()));
     plan.step(Lane::Postgres, doomed(&project.name));
     Ok(plan)
@@ -101,7 +97,7 @@ fn logins(name: &ProjectName) -> Logins {
 /// The plan that hands over where nothing runs, with the variables that name the next login.
 pub fn handover_plan(
     project: &Project,
-    handover: Handover,
+    comes: Comes,
     facts: &Facts,
     config: &Config,
     templates: &Templates,
@@ -109,7 +105,7 @@ pub fn handover_plan(
     let passwords = Passwords::none();
     let maker = Maker { project, facts, passwords: &passwords, config, templates };
     let text = facts.env.as_deref().unwrap_or_default();
-    let mut plan = data_plan(project, Some(Comes::Anew(handover)), Some(text));
+    let mut plan = data_plan(project, Some(comes), Some(text));
     maker.release_file(&mut plan, text)?;
     Ok(plan)
 }
@@ -139,6 +135,13 @@ fn login(
 }
 
 impl Maker<'_> {
+    /// What tells a project's processes of what it has, and the unit that says so.
+    pub(super) fn environment(&self, plan: &mut Plan) -> Result<()> {
+        plan.part("environment", self.project.name.env_file().display().to_string());
+        self.env_file(plan)?;
+        self.unit(plan)
+    }
+
     pub(super) fn env_file(&self, plan: &mut Plan) -> Result<()> {
         let text =
             env::render(self.project, self.facts.env.as_deref(), self.passwords, self.config)?;

@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Facts, php, routes, storage};
+use super::{Facts, expose, php, routes, storage, tls};
 use crate::{
     config::Config,
     error::Result,
@@ -20,8 +20,14 @@ struct Site<'a> {
     port: u16,
     standby: u16,
     ipv6: bool,
+    /// Those that are answered without a certificate.
     domains: Vec<&'a str>,
+    /// Who may say for whom it asks, and in which header.
+    proxies: Vec<String>,
+    proxy_header: &'a str,
     deployed: bool,
+    /// Whether nobody reaches the process that would answer, in the project's environment.
+    hidden: bool,
     /// Whether php-fpm answers, and not a program of the project's on a port.
     is_php: bool,
     /// Whether all of the release is in nginx's reach, and not a directory of it.
@@ -42,6 +48,8 @@ struct Site<'a> {
     mark_header: &'static str,
     mark: &'a str,
     bucket: Option<storage::Shown<'a>>,
+    tls: Option<tls::Shown<'a>>,
+    thumbprint: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -90,7 +98,7 @@ pub(super) fn render(
     project: &Project,
     domains: &[Domain],
     place: Place,
-    facts: &Facts,
+    (facts, config): (&Facts, &Config),
     templates: &Templates,
 ) -> Result<Rendered> {
     let spec = project.live.as_ref().map(|live| &live.spec);
@@ -101,13 +109,18 @@ pub(super) fn render(
     let routes = spec.map(|spec| routes::locations(project, spec, place)).unwrap_or_default();
     let (main, standby) = (project.port, port_of(project.port, "standby"));
     let (port, standby) = if place == Place::Standby { (standby, main) } else { (main, standby) };
+    let tls = tls::shown(project, domains, facts);
+    let is_plain = |domain: &&str| tls.as_ref().is_none_or(|tls| !tls.domains.contains(domain));
     let mut site = Site {
         name: project.name.as_str(),
         port,
         standby,
         ipv6: facts.has_ipv6,
-        domains: domains.iter().map(Domain::as_str).collect(),
+        domains: domains.iter().map(Domain::as_str).filter(is_plain).collect(),
+        proxies: config.proxy.trusted.iter().map(ToString::to_string).collect(),
+        proxy_header: &config.proxy.header,
         deployed: is_deployed(project, facts),
+        hidden: spec.is_some_and(|spec| expose::hides_all(project, spec)),
         is_php,
         is_whole_tree: below.is_empty(),
         below,
@@ -121,6 +134,8 @@ pub(super) fn render(
         mark_header: MARK,
         mark: "",
         bucket: storage::shown(project),
+        thumbprint: tls::thumbprint(project, facts),
+        tls,
     };
     let unmarked = templates.render("nginx/site.conf", &site)?;
     let mark = HEXLOWER.encode(&Sha256::digest(unmarked.as_bytes())[..8]);
@@ -153,7 +168,7 @@ mod tests {
         let config =
             Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
         let domains = domains(&shop(), &config).unwrap();
-        render(&shop(), &domains, Place::Link, facts, &Templates::default()).unwrap()
+        render(&shop(), &domains, Place::Link, (facts, &config), &Templates::default()).unwrap()
     }
 
     #[test]

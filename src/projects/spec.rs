@@ -36,9 +36,15 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         runtime: one("Runtime")?.parse::<Runtime>()?,
         uid: number("Uid")?,
         port: u16::try_from(number("Port")?).map_err(|_| refused("Port= is no port"))?,
+        environment: all("EnvironmentIs")
+            .first()
+            .map(|of| of.parse())
+            .transpose()?
+            .unwrap_or_default(),
         redis: if all("Redis").is_empty() { None } else { Some(number("Redis")?) },
         own_redis: all("OwnRedis") == ["yes"],
         postgres: one("Postgres")? == "yes",
+        mysql: all("Mysql") == ["yes"],
         start: all("Start").first().map(|line| plain(line)).transpose()?,
         domains: all("Domain").into_iter().map(str::parse).collect::<Result<Vec<Domain>>>()?,
         keys: Vec::new(),
@@ -48,6 +54,7 @@ pub fn read_unit(text: &str) -> Result<FoundUnit> {
         grants: all("Grant").into_iter().map(str::to_owned).collect(),
         created_by: one("CreatedBy")?.to_owned(),
         created_at: one("CreatedAt")?.parse::<Timestamp>().unwrap_or_default(),
+        tls: None,
         deleting: false,
         live: None,
         name,
@@ -84,7 +91,8 @@ mod tests {
             crate::projects::cron("tidy", "0 3 * * 1-5", &["/bin/true".into()]).unwrap(),
         ];
         project.off = vec!["tidy".into()];
-        (project.redis, project.own_redis) = (None, true);
+        project.environment = crate::names::Environment::Staging;
+        (project.redis, project.own_redis, project.mysql) = (None, true, true);
         for start in
             [None, Some("/usr/bin/x --rate '50% of it'"), Some("/x \"it's\" $HOME '\\ \"'")]
         {

@@ -11,7 +11,7 @@ use crate::{
     plan::{Ground, Lane, Plan},
     registry::{Policy, Project},
     secret::Keys,
-    steps::{AccessKey, Bucket, File, Judge, S3_PORT, StoragePlace as Place, Text, WEB_PORT},
+    steps::{AccessKey, Bucket, S3_PORT, StoragePlace as Place, WEB_PORT},
     templates::Templates,
 };
 
@@ -87,19 +87,7 @@ pub fn storage_plan(
     let maker = Maker { project, facts, passwords, config, templates };
     let mut plan = Plan::new(Ground::Known);
     maker.storage(&mut plan);
-    plan.part("environment", project.name.env_file().display().to_string());
-    let text = env::render(project, facts.env.as_deref(), passwords, config)?;
-    plan.step(
-        Lane::Files,
-        File {
-            path: project.name.env_file(),
-            owner: maker.shown(),
-            mode: 0o640,
-            text: Text::Secret(text),
-            judge: Judge::Nobody,
-        },
-    );
-    maker.unit(&mut plan)?;
+    maker.environment(&mut plan)?;
     maker.site(&mut plan, Lane::Site)?;
     Ok(plan)
 }

@@ -18,8 +18,8 @@ use crate::{
     registry::{Live, Project, port_of},
     release::{Kind, Spec, Strategy},
     steps::{
-        Again, AnyStep, File, Gate, Gone, Handover, Judge, Link, Owner, Standby, Step, Switch,
-        Target, Text, Trigger,
+        Again, AnyStep, File, Gate, Gone, Handover, Judge, Link, MysqlPassword, Owner, Standby,
+        Step, Switch, Target, Text, Trigger,
     },
     templates::Templates,
 };
@@ -45,6 +45,8 @@ pub enum Comes {
     Back(Vec<AnyStep>),
     /// Its processes log in by another role.
     Anew(Handover),
+    /// They log in with another password.
+    AnewInMysql(MysqlPassword),
 }
 
 /// The plan that moves requests to the release that `project` says is live.
@@ -90,6 +92,7 @@ pub fn switch_plan(
         plan.step(Lane::Files, Gone { path: pool_file(&project.name) });
     }
     maker.reach(&mut plan);
+    maker.metrics_of_release(&mut plan);
     // The site comes last then, and not at the same time as the rest.
     let lane = if detour.is_some() { Lane::Files } else { Lane::Site };
     if let Some(old) = from.old.filter(|old| old.id != live.id && routes::looks_back(&live.spec)) {
@@ -142,6 +145,12 @@ pub fn data_plan(project: &Project, data: Option<Comes>, env: Option<&str>) -> P
     let restored = match data {
         Some(Comes::Anew(handover)) => {
             hand_over(&mut plan, handover);
+            Vec::new()
+        }
+        Some(Comes::AnewInMysql(next)) => {
+            let ends = Trigger::MysqlPasswordEnds(next.both());
+            plan.part("login", next.account.clone());
+            plan.notifying(Lane::Files, next, [ends]);
             Vec::new()
         }
         Some(Comes::Back(restored)) => restored,
@@ -401,6 +410,8 @@ mod tests {
             variables: std::collections::BTreeMap::new(),
             aliases: std::collections::BTreeMap::new(),
             secret_files: Vec::new(),
+            overlays: std::collections::BTreeMap::new(),
+            expose: std::collections::BTreeMap::new(),
         }
     }
 }

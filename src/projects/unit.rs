@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Config, Size},
     error::Result,
-    names::{ProjectName, ReleaseId, Runtime},
+    names::{Environment, ProjectName, ReleaseId, Runtime},
     registry::{OFFSETS, Project, port_of},
     release::{Kind, Process, Spec},
     templates::Templates,
@@ -29,6 +29,9 @@ pub(super) enum Which<'a> {
     /// second.
     Standby(&'a ReleaseId, &'a ReleaseId),
 }
+
+/// By which a process learns what its project is for.
+pub(super) const ENVIRONMENT: &str = "HOSTKIT_ENVIRONMENT";
 
 #[derive(Serialize)]
 struct Unit<'a> {
@@ -64,6 +67,7 @@ struct Unit<'a> {
     redis: Option<u32>,
     own_redis: Option<String>,
     postgres: &'static str,
+    mysql: bool,
     created_by: &'a str,
     created_at: String,
     domains: Vec<&'a str>,
@@ -72,6 +76,7 @@ struct Unit<'a> {
     off: &'a [String],
     grants: &'a [String],
     aliases: Vec<&'a str>,
+    of: Option<&'static str>,
     storage: Option<String>,
 }
 
@@ -87,10 +92,7 @@ pub(super) fn render(
     let limits = &config.limits;
     let runtime = spec.map_or(project.runtime, |spec| spec.runtime);
     let Runs { start, directory, own_start } = runs(project, spec, role)?;
-    let own = match role {
-        Which::Process(process) => process.name.as_str(),
-        _ => "",
-    };
+    let own = if let Which::Process(process) = role { &*process.name } else { "" };
     let log =
         |kind: &str| if own.is_empty() { format!("{kind}.log") } else { format!("{own}.log") };
     let (shown, instead_of) = match role {
@@ -109,7 +111,7 @@ pub(super) fn render(
             is_main: matches!(role, Which::Main),
             pool: pool(name, role, runtime),
             directory,
-            environment: environment(runtime, spec),
+            environment: environment(project, runtime, spec),
             credentials: spec.map_or(&[], |spec| &spec.secret_files),
             credentials_dir: credentials_dir(name).display().to_string(),
             standby_env: standby_env(name),
@@ -131,7 +133,8 @@ pub(super) fn render(
             port: project.port,
             redis: project.redis,
             own_redis: project.own_redis.then(|| super::redis_unit(name)),
-            postgres: if project.postgres { "yes" } else { "no" },
+            postgres: yes_or_no(project.postgres),
+            mysql: project.mysql,
             created_by: &project.created_by,
             created_at: project.created_at.to_string(),
             domains: project.domains.iter().map(crate::names::Domain::as_str).collect(),
@@ -140,9 +143,19 @@ pub(super) fn render(
             off: &project.off,
             grants: &project.grants,
             aliases: aliases::of_unit(spec, if own.is_empty() { "web" } else { own }),
+            of: told(project.environment),
             storage: project.storage.as_ref().map(ToString::to_string),
         },
     )
+}
+
+/// What a unit says of an environment: of the usual one nothing.
+fn told(environment: Environment) -> Option<&'static str> {
+    (environment != Environment::default()).then(|| environment.as_str())
+}
+
+fn yes_or_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
 }
 
 /// The last port that any process of a project may get.
@@ -343,7 +356,7 @@ pub(super) fn process_directory(name: &ProjectName, process: &Process) -> String
     }
 }
 
-pub(super) fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> {
+pub(super) fn environment(project: &Project, runtime: Runtime, spec: Option<&Spec>) -> Vec<String> {
     let usual: &[(&str, &str)] = match runtime {
         Runtime::Python => &[("PYTHONUNBUFFERED", "1")],
         Runtime::Nextjs | Runtime::Node => &[("NODE_ENV", "production")],
@@ -351,6 +364,7 @@ pub(super) fn environment(runtime: Runtime, spec: Option<&Spec>) -> Vec<String> 
     };
     let mut all: BTreeMap<&str, &str> = usual.iter().copied().collect();
     all.extend(spec.iter().flat_map(|s| &s.environment).map(|(k, v)| (k.as_str(), v.as_str())));
+    all.insert(ENVIRONMENT, project.environment.as_str());
     all.iter().map(|(key, value)| assignment(key, value)).collect()
 }
 

@@ -30,6 +30,8 @@ pub fn port_of(base: u16, role: &str) -> u16 {
 pub struct Wanted<'a> {
     pub config: &'a Config,
     pub redis: bool,
+    /// That one and no other.
+    pub port: Option<u16>,
     pub busy_ports: BTreeSet<u16>,
     pub busy_databases: BTreeSet<u32>,
     pub busy_uids: BTreeSet<u32>,
@@ -49,7 +51,10 @@ pub(super) fn allot(
     operation: i64,
 ) -> Result<Allotment> {
     let lost = |e: rusqlite::Error| super::lost(&e);
-    let port = free_port(tx, wanted)?;
+    let port = match wanted.port {
+        Some(port) => fixed_port(tx, wanted, port)?,
+        None => free_port(tx, wanted)?,
+    };
     for (role, offset) in OFFSETS {
         tx.execute(
             "INSERT INTO ports VALUES (?1, ?2, ?3, ?4)",
@@ -126,6 +131,17 @@ fn free_port(tx: &Transaction<'_>, wanted: &Wanted<'_>) -> Result<u16> {
         })
 }
 
+/// The one that was asked for, unless somebody took it since that was looked at.
+fn fixed_port(tx: &Transaction<'_>, wanted: &Wanted<'_>, port: u16) -> Result<u16> {
+    let taken = taken::<u16>(tx, "SELECT port FROM ports")?;
+    let is_taken = |port: &u16| taken.contains(port) || wanted.busy_ports.contains(port);
+    let Some(held) = OFFSETS.iter().map(|(_, offset)| port + offset).find(is_taken) else {
+        return Ok(port);
+    };
+    Err(Error::conflict("port_taken", format!("port {port} is taken"))
+        .caused_by(format!("{held} belongs to another project, or something listens there")))
+}
+
 fn free_database(tx: &Transaction<'_>, wanted: &Wanted<'_>) -> Result<u32> {
     let databases = wanted.config.redis.databases;
     let taken = taken::<u32>(tx, "SELECT number FROM redis_databases")?;
@@ -172,6 +188,7 @@ mod tests {
         let wanted = Wanted {
             config,
             redis: true,
+            port: None,
             busy_ports: busy.iter().copied().collect(),
             busy_databases: [2].into(),
             busy_uids: [20_001].into(),
@@ -194,6 +211,32 @@ mod tests {
         assert_eq!(first, Allotment { port: 8002, redis: Some(1), uid: 20_000 });
         let second = take(&mut registry, &config, "two", &[8001, 9003]).unwrap().1;
         assert_eq!(second, Allotment { port: 8004, redis: Some(3), uid: 20_002 });
+    }
+
+    #[test]
+    fn what_is_asked_for_is_handed_out_or_refused() {
+        let (_dir, mut registry) = fresh();
+        let config = Config::default();
+        take(&mut registry, &config, "one", &[]).unwrap();
+        let mut ask = |port: u16, busy: &[u16]| {
+            let project: ProjectName = "two".parse().unwrap();
+            let wanted = Wanted {
+                config: &config,
+                redis: false,
+                port: Some(port),
+                busy_ports: busy.iter().copied().collect(),
+                busy_databases: BTreeSet::new(),
+                busy_uids: BTreeSet::new(),
+            };
+            registry.preview(&project, &wanted).map(|allotment| allotment.port)
+        };
+        assert_eq!(ask(8000, &[]).unwrap(), 8000);
+        assert_eq!(ask(8100, &[8101]).unwrap(), 8100);
+        // Its own, one that comes with it, and one that comes with somebody else's.
+        for (port, busy) in [(8001, &[][..]), (8100, &[14_100]), (8100, &[8100]), (7001, &[])] {
+            let error = ask(port, busy).unwrap_err();
+            assert_eq!((error.code, error.kind.exit_code()), ("port_taken", 4), "{port}");
+        }
     }
 
     #[test]

@@ -63,16 +63,27 @@ pub struct Checkpoint {
     /// Bytes of the database's dump, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump: Option<u64>,
+    /// Bytes of the dump of the database in MariaDB, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     pub actor: String,
     pub made_at: Timestamp,
 }
 
+impl Checkpoint {
+    /// How long the dumps are that it holds, if it holds any.
+    pub fn bytes(&self) -> Option<u64> {
+        (self.dump.is_some() || self.mysql.is_some())
+            .then(|| self.dump.unwrap_or(0) + self.mysql.unwrap_or(0))
+    }
+}
+
 impl Registry {
     /// A project's checkpoints, the newest first.
     pub fn checkpoints(&self, project: &ProjectName) -> Result<Vec<Checkpoint>> {
-        let sql = "SELECT id, kind, release, dump, note, actor, made_at FROM checkpoints \
+        let sql = "SELECT id, kind, release, dump, note, actor, made_at, mysql FROM checkpoints \
                    WHERE project = ?1 ORDER BY seq DESC";
         self.rows(sql, [project.as_str()], read)
     }
@@ -89,13 +100,14 @@ impl Registry {
 
     /// Records a checkpoint whose files are on the disk.
     pub fn add_checkpoint(&mut self, project: &ProjectName, new: &Checkpoint) -> Result<()> {
-        let Checkpoint { id, kind, release, dump, note, actor, made_at } = new;
+        let Checkpoint { id, kind, release, dump, note, actor, made_at, mysql } = new;
         let release = release.as_ref().map(ReleaseId::as_str);
         let dump = dump.map(u64::cast_signed);
+        let mysql = mysql.map(u64::cast_signed);
         self.db
             .execute(
-                "INSERT INTO checkpoints (project, id, kind, release, dump, note, actor, made_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO checkpoints (project, id, kind, release, dump, note, actor, made_at, mysql) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     project.as_str(),
                     id.as_str(),
@@ -104,7 +116,8 @@ impl Registry {
                     dump,
                     note,
                     actor,
-                    made_at.to_string()
+                    made_at.to_string(),
+                    mysql
                 ],
             )
             .map_err(|e| lost(&e))?;
@@ -114,6 +127,20 @@ impl Registry {
     /// A checkpoint has its dump now.
     pub fn add_dump(&mut self, project: &ProjectName, id: &CheckpointId, bytes: u64) -> Result<()> {
         let sql = "UPDATE checkpoints SET dump = ?3 WHERE project = ?1 AND id = ?2";
+        self.db
+            .execute(sql, params![project.as_str(), id.as_str(), bytes.cast_signed()])
+            .map_err(|e| lost(&e))?;
+        Ok(())
+    }
+
+    /// The same of the database in MariaDB.
+    pub fn add_mysql_dump(
+        &mut self,
+        project: &ProjectName,
+        id: &CheckpointId,
+        bytes: u64,
+    ) -> Result<()> {
+        let sql = "UPDATE checkpoints SET mysql = ?3 WHERE project = ?1 AND id = ?2";
         self.db
             .execute(sql, params![project.as_str(), id.as_str(), bytes.cast_signed()])
             .map_err(|e| lost(&e))?;
@@ -138,6 +165,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
             .unwrap_or(CheckpointKind::Manual),
         release: release.and_then(|id| id.parse().ok()),
         dump: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        mysql: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
         note: row.get(4)?,
         actor: row.get(5)?,
         made_at: row.get::<_, String>(6)?.parse().unwrap_or_default(),

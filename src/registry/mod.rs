@@ -1,5 +1,6 @@
 //! What there is, in SQLite: projects, what they were handed, what is being done, what was done.
 
+mod alerts;
 mod allotments;
 mod backups;
 mod checkpoints;
@@ -11,12 +12,14 @@ mod projects;
 mod releases;
 mod secrets;
 mod storage;
+mod tls;
 
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+pub use alerts::Alert;
 pub use allotments::{Allotment, OFFSETS, Wanted, port_of};
 pub use backups::{Backup, BackupKind, BackupOrigin, BackupState};
 pub use checkpoints::{Checkpoint, CheckpointKind};
@@ -27,6 +30,7 @@ pub use projects::Project;
 pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
 pub use secrets::{Arrived, Audited, Definition, NewValue, SecretRow, Use};
 pub use storage::{Policy, Storage};
+pub use tls::{Issued, Tls, TlsSource, TlsState, TlsTrouble};
 
 use crate::error::{Error, Result};
 
@@ -46,6 +50,10 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/009-backups.sql")),
     M::up(include_str!("migrations/010-own-redis.sql")),
     M::up(include_str!("migrations/011-storage.sql")),
+    M::up(include_str!("migrations/012-environment.sql")),
+    M::up(include_str!("migrations/013-mysql.sql")),
+    M::up(include_str!("migrations/014-tls.sql")),
+    M::up(include_str!("migrations/015-alerts.sql")),
 ];
 
 pub struct Registry {

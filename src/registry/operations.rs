@@ -8,9 +8,12 @@ use serde::Serialize;
 
 use super::{
     Allotment, Arrived, Live, Project, Registry, Wanted, allotments, events, lost, processes,
-    projects, releases, secrets, storage,
+    projects, releases, secrets, storage, tls,
 };
-use crate::{error::Result, names::ProjectName};
+use crate::{
+    error::Result,
+    names::{Environment, ProjectName},
+};
 
 /// Where an interrupted operation leads: back to where it began, or on to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -60,6 +63,8 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub enum Change {
     Add(Box<Project>),
+    /// The project is of that environment from now on.
+    Environment(ProjectName, Environment),
     /// The project's keys are these.
     Keys(Box<Project>),
     /// The processes that an operator added, and the timers that are off, are these.
@@ -78,6 +83,8 @@ pub enum Change {
     Secrets(Arrived),
     /// The project's bucket is this one, or there is none.
     Storage(Box<Project>),
+    /// How the project is reached by HTTPS.
+    Tls(Box<Project>),
 }
 
 /// A step as the journal keeps it: its number, and two texts that only the journal reads.
@@ -158,6 +165,9 @@ impl Registry {
             for change in changes {
                 match change {
                     Change::Add(project) => projects::insert(&tx, project)?,
+                    Change::Environment(name, environment) => {
+                        projects::replace_environment(&tx, name, *environment)?;
+                    }
                     Change::Processes(project) => processes::replace(&tx, project)?,
                     Change::Services(project) => projects::replace_services(&tx, project)?,
                     Change::Keys(project) => projects::replace_keys(&tx, project)?,
@@ -167,6 +177,7 @@ impl Registry {
                     Change::Remove(name) => projects::delete(&tx, name)?,
                     Change::Secrets(arrived) => secrets::go_live(&tx, arrived)?,
                     Change::Storage(project) => storage::replace(&tx, project)?,
+                    Change::Tls(project) => tls::replace(&tx, project)?,
                 }
             }
             if outcome == Outcome::Undone {
@@ -225,6 +236,14 @@ impl Registry {
             [verb],
             |row| row.get(0),
         )
+    }
+
+    /// Those of them that no later one of another verb has ended.
+    pub fn standing_operations(&self, verb: &str, ended_by: &str) -> Result<Vec<i64>> {
+        let end = self.done_operations(ended_by)?.first().copied();
+        let mut standing = self.done_operations(verb)?;
+        standing.retain(|id| end.is_none_or(|end| *id > end));
+        Ok(standing)
     }
 
     /// Forgets the steps of operations that will never be undone: all but these.

@@ -2,44 +2,26 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{Project, Registry, column};
-use crate::{error::Result, names::ProjectName, release::Process};
+use super::{Project, Registry, projects::OF};
+use crate::{error::Result, release::Process};
 
 /// Reads them into projects, which are sorted by name.
-pub(super) fn fill(registry: &Registry, projects: &mut [Project]) -> Result<()> {
-    let own = registry.rows(
-        "SELECT project, process FROM own_processes ORDER BY project, name",
-        [],
-        |row| Ok((column::<ProjectName>(row, 0)?, read(&row.get::<_, String>(1)?)?)),
-    )?;
-    let off = registry.rows(
-        "SELECT project, name FROM timers_off ORDER BY project, name",
-        [],
-        |row| Ok((column::<ProjectName>(row, 0)?, row.get::<_, String>(1)?)),
-    )?;
-    let grants =
-        registry.rows("SELECT project, line FROM app_grants ORDER BY 1, 2", [], |row| {
-            Ok((column::<ProjectName>(row, 0)?, row.get::<_, String>(1)?))
-        })?;
-    let place = |projects: &[Project], name: &ProjectName| {
-        projects.binary_search_by(|project| project.name.cmp(name))
-    };
-    for (name, process) in own {
-        if let Ok(i) = place(projects, &name) {
-            projects[i].own.push(process);
-        }
-    }
-    for (name, timer) in off {
-        if let Ok(i) = place(projects, &name) {
-            projects[i].off.push(timer);
-        }
-    }
-    for (name, line) in grants {
-        if let Ok(i) = place(projects, &name) {
-            projects[i].grants.push(line);
-        }
-    }
-    Ok(())
+pub(super) fn fill(registry: &Registry, projects: &mut [Project], one: Option<&str>) -> Result<()> {
+    let sql = format!("SELECT project, process FROM own_processes {OF} ORDER BY project, name");
+    registry.each(projects, &sql, one, |project, row| {
+        project.own.push(read(row.get_ref(1)?.as_str()?)?);
+        Ok(())
+    })?;
+    let sql = format!("SELECT project, name FROM timers_off {OF} ORDER BY project, name");
+    registry.each(projects, &sql, one, |project, row| {
+        project.off.push(row.get(1)?);
+        Ok(())
+    })?;
+    let sql = format!("SELECT project, line FROM app_grants {OF} ORDER BY 1, 2");
+    registry.each(projects, &sql, one, |project, row| {
+        project.grants.push(row.get(1)?);
+        Ok(())
+    })
 }
 
 fn read(text: &str) -> rusqlite::Result<Process> {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Live, Registry, Storage, column, lost, processes, releases, storage};
+use super::{Live, Registry, Storage, Tls, column, lost, processes, releases, storage, tls};
 use crate::{
     error::{Error, Result},
-    names::{CiKey, Domain, ProjectName, PublicKey, Runtime},
+    names::{CiKey, Domain, Environment, ProjectName, PublicKey, Runtime},
     release::Process,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 pub struct Project {
     pub name: ProjectName,
     pub runtime: Runtime,
+    #[serde(default)]
+    pub environment: Environment,
     pub uid: u32,
     pub port: u16,
     pub redis: Option<u32>,
@@ -22,6 +24,9 @@ pub struct Project {
     #[serde(default)]
     pub own_redis: bool,
     pub postgres: bool,
+    /// It has a database in MariaDB.
+    #[serde(default)]
+    pub mysql: bool,
     /// What starts it, if not the runtime's own command.
     pub start: Option<String>,
     /// Besides the one below the base domain.
@@ -41,6 +46,9 @@ pub struct Project {
     /// Its bucket of object storage, where it has one.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// Whether and how it is reached by HTTPS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Its removal has begun and will be completed.
     pub deleting: bool,
     /// What its requests go to, once something is deployed.
@@ -49,54 +57,71 @@ pub struct Project {
 
 const COLUMNS: &str = "SELECT p.name, p.runtime, p.uid, p.postgres, p.start, p.created_by, p.created_at, \
     p.deleting, (SELECT port FROM ports WHERE project = p.name AND role = 'web'), \
-    (SELECT number FROM redis_databases WHERE project = p.name), p.live, r.spec, p.own_redis \
+    (SELECT number FROM redis_databases WHERE project = p.name), p.live, r.spec, p.own_redis, p.environment, p.mysql \
     FROM projects p LEFT JOIN releases r ON r.project = p.name AND r.id = p.live";
+
+/// Which rows of a table belong to the project asked for, or to any.
+pub(super) const OF: &str = "WHERE ?1 IS NULL OR project = ?1";
 
 impl Registry {
     pub fn projects(&self) -> Result<Vec<Project>> {
-        let mut projects = self.rows(&format!("{COLUMNS} ORDER BY p.name"), [], read)?;
-        let domains = self.rows("SELECT project, domain FROM domains ORDER BY 2", [], |row| {
-            Ok((column::<ProjectName>(row, 0)?, column::<Domain>(row, 1)?))
+        self.read_projects(None)
+    }
+
+    /// One project, or all of them, sorted by name.
+    fn read_projects(&self, one: Option<&ProjectName>) -> Result<Vec<Project>> {
+        let sql = format!("{COLUMNS} WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name");
+        let one = one.map(ProjectName::as_str);
+        let mut projects = self.rows(&sql, [one], read)?;
+        let sql = format!("SELECT project, domain FROM domains {OF} ORDER BY 2");
+        self.each(&mut projects, &sql, one, |project, row| {
+            project.domains.push(column::<Domain>(row, 1)?);
+            Ok(())
         })?;
-        let keys = self.rows("SELECT project, line FROM ssh_keys ORDER BY rowid", [], |row| {
-            Ok((column::<ProjectName>(row, 0)?, column::<PublicKey>(row, 1)?))
+        let sql = format!("SELECT project, line FROM ssh_keys {OF} ORDER BY rowid");
+        self.each(&mut projects, &sql, one, |project, row| {
+            project.keys.push(column::<PublicKey>(row, 1)?);
+            Ok(())
         })?;
-        let place = |projects: &[Project], name: &ProjectName| {
-            projects.binary_search_by(|p| p.name.cmp(name))
-        };
-        for (name, domain) in domains {
-            if let Ok(i) = place(&projects, &name) {
-                projects[i].domains.push(domain);
-            }
-        }
-        for (name, key) in keys {
-            if let Ok(i) = place(&projects, &name) {
-                projects[i].keys.push(key);
-            }
-        }
-        let ci_keys = self.rows("SELECT project, line FROM ci_keys ORDER BY rowid", [], |row| {
-            Ok((column::<ProjectName>(row, 0)?, column::<CiKey>(row, 1)?))
+        let sql = format!("SELECT project, line FROM ci_keys {OF} ORDER BY rowid");
+        self.each(&mut projects, &sql, one, |project, row| {
+            project.ci_keys.push(column::<CiKey>(row, 1)?);
+            Ok(())
         })?;
-        for (name, key) in ci_keys {
-            if let Ok(i) = place(&projects, &name) {
-                projects[i].ci_keys.push(key);
-            }
-        }
-        processes::fill(self, &mut projects)?;
-        storage::fill(self, &mut projects)?;
+        processes::fill(self, &mut projects, one)?;
+        storage::fill(self, &mut projects, one)?;
+        tls::fill(self, &mut projects, one)?;
         Ok(projects)
     }
 
+    /// Hands each row to the project that its first column names; the projects are sorted by name.
+    pub(super) fn each(
+        &self,
+        projects: &mut [Project],
+        sql: &str,
+        one: Option<&str>,
+        mut take: impl FnMut(&mut Project, &Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        self.rows(sql, [one], |row| {
+            let name = row.get_ref(0)?.as_str()?;
+            match projects.binary_search_by(|project| project.name.as_str().cmp(name)) {
+                Ok(i) => take(&mut projects[i], row),
+                Err(_) => Ok(()),
+            }
+        })
+        .map(drop)
+    }
+
     pub fn find_project(&self, name: &ProjectName) -> Result<Option<Project>> {
-        Ok(self.projects()?.into_iter().find(|project| project.name == *name))
+        Ok(self.read_projects(Some(name))?.pop())
     }
 
     /// The project, or an error that names the nearest one.
     pub fn project(&self, name: &ProjectName) -> Result<Project> {
-        let mut projects = self.projects()?;
-        if let Some(i) = projects.iter().position(|project| project.name == *name) {
-            return Ok(projects.swap_remove(i));
+        if let Some(project) = self.find_project(name)? {
+            return Ok(project);
         }
+        let projects = self.projects()?;
         let error = Error::missing("no_project", format!("there is no project `{name}`"));
         let names = projects.iter().map(|project| project.name.as_str());
         Err(match crate::names::nearest(name.as_str(), names) {
@@ -145,12 +170,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
         port: row.get(8)?,
         redis: row.get(9)?,
         own_redis: row.get(12)?,
+        environment: column(row, 13)?,
+        mysql: row.get(14)?,
         domains: Vec::new(),
         keys: Vec::new(),
         ci_keys: Vec::new(),
         own: Vec::new(),
         grants: Vec::new(),
         storage: None,
+        tls: None,
         off: Vec::new(),
         live: read_live(row)?,
     })
@@ -170,11 +198,13 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     let Project {
         name,
         runtime,
+        environment,
         uid,
         port,
         redis,
         own_redis,
         postgres,
+        mysql,
         start,
         domains,
         created_by,
@@ -185,11 +215,12 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     } = project;
     let name = name.as_str();
     tx.execute(
-        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting, live, own_redis) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO projects (name, runtime, uid, postgres, start, created_by, created_at, deleting, live, \
+         own_redis, environment, mysql) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             name, runtime.as_str(), uid, postgres, start, created_by, created_at.to_string(), deleting,
-            live.as_ref().map(|live| live.id.as_str()), own_redis
+            live.as_ref().map(|live| live.id.as_str()), own_redis, environment.as_str(), mysql
         ],
     )?;
     if let Some(live) = live {
@@ -201,6 +232,7 @@ pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Resul
     }
     processes::insert(tx, project)?;
     storage::insert(tx, project)?;
+    tls::insert(tx, project)?;
     insert_keys(tx, project)
 }
 
@@ -228,8 +260,18 @@ pub(super) fn replace_keys(tx: &Transaction<'_>, project: &Project) -> rusqlite:
 
 /// Records which databases a project has.
 pub(super) fn replace_services(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {
-    let sql = "UPDATE projects SET postgres = ?2 WHERE name = ?1";
-    tx.execute(sql, params![project.name.as_str(), project.postgres]).map(|_| ())
+    let sql = "UPDATE projects SET postgres = ?2, mysql = ?3 WHERE name = ?1";
+    tx.execute(sql, params![project.name.as_str(), project.postgres, project.mysql]).map(|_| ())
+}
+
+/// Records which environment a project is of.
+pub(super) fn replace_environment(
+    tx: &Transaction<'_>,
+    name: &ProjectName,
+    environment: Environment,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE projects SET environment = ?2 WHERE name = ?1";
+    tx.execute(sql, params![name.as_str(), environment.as_str()]).map(|_| ())
 }
 
 pub(super) fn mark_deleting(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Result<()> {
@@ -246,4 +288,35 @@ pub(super) fn delete(tx: &Transaction<'_>, name: &ProjectName) -> rusqlite::Resu
         tx.execute(sql, [name.as_str()])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Project {
+    /// One with nothing but what each has.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self {
+            name: name.parse().unwrap(),
+            runtime: Runtime::Custom,
+            environment: Environment::Prod,
+            uid: 20_000,
+            port: 8001,
+            redis: None,
+            own_redis: false,
+            postgres: false,
+            mysql: false,
+            start: None,
+            domains: Vec::new(),
+            keys: Vec::new(),
+            ci_keys: Vec::new(),
+            created_by: "root".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            own: Vec::new(),
+            off: Vec::new(),
+            grants: Vec::new(),
+            storage: None,
+            tls: None,
+            deleting: false,
+            live: None,
+        }
+    }
 }

@@ -5,11 +5,8 @@ use std::{fmt, str::FromStr};
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Project, Registry, column};
-use crate::{
-    error::{Error, Result},
-    names::ProjectName,
-};
+use super::{Project, Registry, column, projects::OF};
+use crate::error::{Error, Result};
 
 /// A project's bucket.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -73,17 +70,12 @@ impl FromStr for Storage {
 }
 
 /// Reads them into projects, which are sorted by name.
-pub(super) fn fill(registry: &Registry, projects: &mut [Project]) -> Result<()> {
-    let all = registry.rows("SELECT project, policy, path FROM storage", [], |row| {
-        let storage = Storage { policy: column(row, 1)?, path: row.get(2)? };
-        Ok((column::<ProjectName>(row, 0)?, storage))
-    })?;
-    for (name, storage) in all {
-        if let Ok(i) = projects.binary_search_by(|project| project.name.cmp(&name)) {
-            projects[i].storage = Some(storage);
-        }
-    }
-    Ok(())
+pub(super) fn fill(registry: &Registry, projects: &mut [Project], one: Option<&str>) -> Result<()> {
+    let sql = format!("SELECT project, policy, path FROM storage {OF}");
+    registry.each(projects, &sql, one, |project, row| {
+        project.storage = Some(Storage { policy: column(row, 1)?, path: row.get(2)? });
+        Ok(())
+    })
 }
 
 pub(super) fn insert(tx: &Transaction<'_>, project: &Project) -> rusqlite::Result<()> {

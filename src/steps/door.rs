@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Gate, gate::PATIENCE};
 use crate::{
     error::Result,
-    sys::{Host, fastcgi, http, net},
+    sys::{Host, fastcgi, http, net, prometheus},
 };
 
 /// Where sockets lie that only root and the web server can reach. No project has a name with a dot, and
@@ -41,7 +41,7 @@ impl<'a> Door<'a> {
     /// How many connections have not ended yet.
     pub(super) fn connections(&self) -> Result<usize> {
         match self {
-            Self::Port(port) => net::connections(*port),
+            Self::Port(port) => net::connections(*port, prometheus::uid()),
             // By the name that it was bound to, before it was moved to where it is reached.
             Self::Socket { pool, .. } => {
                 net::connections_to(&format!("/run/hostkit-{pool}/php.sock"))

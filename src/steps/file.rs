@@ -62,6 +62,11 @@ impl File {
         }
     }
 
+    /// What it is to hold, without a value of any secret.
+    pub fn masked(&self) -> Result<String> {
+        Ok(self.shown(self.wanted()?))
+    }
+
     fn shown(&self, text: &str) -> String {
         match self.text {
             Text::Opaque(_) if text.is_empty() => String::new(),

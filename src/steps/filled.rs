@@ -43,7 +43,9 @@ impl Step for Filled {
     }
 
     fn apply(&self, host: &Host) -> Result<()> {
-        self.fill(host, &self.from)
+        self.fill(host, &self.from)?;
+        // All else of a restoration is on the disk when it counts as done.
+        host.settle_keys(&self.keys)
     }
 
     fn undo(&self, host: &Host, _before: &Before) -> Result<()> {

@@ -63,24 +63,24 @@ impl Logins {
     /// What the second login makes in its own name can be used in the owner's, until it is the
     /// owner's.
     fn share_what_is_made(&self, host: &Host) -> Result<()> {
-        if host.role(&self.second)?.is_none() {
-            return Ok(());
-        }
-        let (second, owner) = (identifier(&self.second), identifier(&self.owner));
-        let sql: String = ["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES", "SCHEMAS"]
-            .iter()
-            .map(|kind| {
-                format!(
-                    "ALTER DEFAULT PRIVILEGES FOR ROLE {second} GRANT ALL ON {kind} TO {owner};"
-                )
-            })
-            .collect();
-        host.sql_in(
-            &self.database,
-            &format!("let {} use what {} makes", self.owner, self.second),
-            &sql,
-        )
+        share(host, &self.database, &self.second, &self.owner)
     }
+}
+
+/// What a second login makes in its own name in a database can be used by the owner.
+pub(super) fn share(host: &Host, database: &str, second: &str, owner: &str) -> Result<()> {
+    if host.role(second)?.is_none() {
+        return Ok(());
+    }
+    let what = format!("let {owner} use what {second} makes");
+    let (second, owner) = (identifier(second), identifier(owner));
+    let sql: String = ["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES", "SCHEMAS"]
+        .iter()
+        .map(|kind| {
+            format!("ALTER DEFAULT PRIVILEGES FOR ROLE {second} GRANT ALL ON {kind} TO {owner};")
+        })
+        .collect();
+    host.sql_in(database, &what, &sql)
 }
 
 /// `postgresql://user:password@host/database`

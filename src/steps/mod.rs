@@ -6,8 +6,10 @@ mod access_key;
 mod account;
 mod again;
 mod alias;
+mod answering;
 mod block;
 mod bucket;
+mod certificate;
 mod database;
 mod detour;
 mod dir;
@@ -25,7 +27,11 @@ mod leftovers;
 mod link;
 mod log;
 mod login;
+mod mysql;
+mod mysql_password;
+mod mysql_restored;
 mod open_files;
+mod package;
 mod program;
 mod reach;
 mod restored;
@@ -45,8 +51,10 @@ pub use access_key::{AccessKey, NoKey};
 pub use account::Account;
 pub use again::Again;
 pub use alias::{Alias, NoAlias, check_free};
+pub use answering::{Answering, Asked};
 pub use block::{Block, Place};
 pub use bucket::{Bucket, NoBucket};
+pub use certificate::Certificate;
 pub use database::{Database, NotPublic};
 pub use detour::Detour;
 pub use dir::{Contents, Dir};
@@ -63,8 +71,14 @@ pub use leftovers::Leftovers;
 pub use link::Link;
 pub use log::Log;
 pub use login::{Login, Member};
+pub use mysql::{
+    MysqlDatabase, MysqlGivenUp, MysqlNoStrangers, MysqlUser, mysql_aside, mysql_drill, mysql_next,
+};
+pub use mysql_password::{MysqlPassword, MysqlPasswords};
+pub use mysql_restored::MysqlRestored;
 pub use open_files::OpenFiles;
-pub use program::{Answering, Program};
+pub use package::Package;
+pub use program::Program;
 pub use reach::Reach;
 pub use restored::{Restored, aside, drill, waits_for};
 pub use role::{GroupRole, Role};
@@ -78,7 +92,15 @@ pub use wall::{Wall, WallTable};
 /// The words in which steps speak of the host, for those who plan and do not look.
 pub use crate::sys::{
     Owner,
+    mysql::{
+        CONF as MYSQL_CONF, Entry as MysqlEntry, PORT as MYSQL_PORT, SOCKET as MYSQL_SOCKET,
+        UNIT as MYSQL_UNIT,
+    },
     postgres::GROUP_ROLE,
+    prometheus::{
+        PACKAGE as METRICS_PACKAGE, PACKAGES_UNIT as FOREIGN_PROMETHEUS, PORT as METRICS_PORT,
+        PROGRAM as METRICS_PROGRAM, UNIT as METRICS_UNIT, USER as METRICS_USER,
+    },
     redis::{ADMIN, SECRET, SOCKET, Version},
     storage::{ACCOUNT, ADMIN_PORT, Place as StoragePlace, RPC_PORT, S3_PORT, TOKEN, WEB_PORT},
     users::User,
@@ -209,8 +231,8 @@ macro_rules! any_step {
 }
 
 any_step! {
-    AccessKey, Account, Again, Alias, Answering, Block, Bucket, Database, Detour, Dir, Doomed, Entry, File, Filled, Gone, Group, GroupRole, Handover, Keyspace, Leftovers, Link,
-    Log, Login, Member, NoAlias, NoBucket, NoKey, NotPublic, OpenFiles, Program, Reach, Restored, Role, Running, Service, Standby, Stopped,
+    AccessKey, Account, Again, Alias, Answering, Block, Bucket, Certificate, Database, Detour, Dir, Doomed, Entry, File, Filled, Gone, Group, GroupRole, Handover, Keyspace, Leftovers, Link,
+    Log, Login, Member, MysqlDatabase, MysqlGivenUp, MysqlNoStrangers, MysqlPassword, MysqlRestored, MysqlUser, NoAlias, NoBucket, NoKey, NotPublic, OpenFiles, Package, Program, Reach, Restored, Role, Running, Service, Standby, Stopped,
     Swapped, Wall, WallTable,
 }
 

@@ -1,10 +1,9 @@
-//! A program that was given to hostkit, under a name that says which one it is; and a service of
-//! hostkit's own that answers.
+//! A program that was given to hostkit, under a name that says which one it is.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Before, Check, Step};
 use crate::{
     error::{Error, Result},
-    sys::{Cmd, Host, Owner, signals, storage::Place, systemd::Verb, users},
+    sys::{Cmd, Host, Owner, users},
 };
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -73,63 +72,5 @@ impl Step for Program {
 
     fn remove(&self, host: &Host) -> Result<()> {
         host.remove_file(&self.path)
-    }
-}
-
-/// The unit of object storage, up and answering.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Answering {
-    pub unit: String,
-    pub place: Place,
-}
-
-/// How long it may take to open what it stores.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-impl Answering {
-    pub(super) fn wait(&self, host: &Host) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let asked = self.place.open(host)?.answers();
-            let Err(error) = asked else { return Ok(()) };
-            if Instant::now() > deadline || host.unit(&self.unit)?.is_failing() {
-                return Err(error.hint(format!("see why: `journalctl -u {}`", self.unit)));
-            }
-            signals::check()?;
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Step for Answering {
-    fn title(&self) -> String {
-        format!("unit {} running", self.unit)
-    }
-
-    fn check(&self, host: &Host) -> Result<Check> {
-        let is_up = host.unit(&self.unit)?.is_active()
-            && self.place.open(host).and_then(|storage| storage.answers()).is_ok();
-        if is_up {
-            return Ok(Check::InPlace);
-        }
-        Ok(Check::Missing { before: Before::Was(false), differs: "does not answer".into() })
-    }
-
-    fn apply(&self, host: &Host) -> Result<()> {
-        host.reset_failed(&self.unit)?;
-        host.unit_job(Verb::Start, &self.unit)?;
-        self.wait(host)
-    }
-
-    fn undo(&self, host: &Host, _before: &Before) -> Result<()> {
-        self.remove(host)
-    }
-
-    fn remove(&self, host: &Host) -> Result<()> {
-        let unit = host.unit(&self.unit)?;
-        if !matches!(unit.active.as_str(), "inactive" | "failed") {
-            host.unit_job(Verb::Stop, &self.unit)?;
-        }
-        host.reset_failed(&self.unit)
     }
 }

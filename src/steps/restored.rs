@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Check, Database, Step};
+use super::{Before, Check, Database, Step, handover::share};
 use crate::{
     error::{Error, Result},
     names::CheckpointId,
@@ -27,6 +27,11 @@ pub struct Restored {
     /// The role's, for as long as it takes; an undo does without.
     #[serde(skip)]
     pub password: Option<Secret>,
+}
+
+/// The login that takes turns with that of a project's own role.
+fn second_login(role: &str) -> String {
+    format!("{role}_2")
 }
 
 /// Where a database lies that another one was put in the place of.
@@ -85,6 +90,8 @@ impl Step for Restored {
         })?;
         let login = Login { role: login.clone(), owner: role.clone(), password, user: *user };
         host.fill_database(&next, &login, dump, database)?;
+        // A dump says nothing of that.
+        share(host, &next, &second_login(role), role)?;
         host.replace_database(database, &next, &aside(database), comment, &waits_for(before))
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answering, Logins, Switch};
+use super::{Answering, Logins, MysqlPasswords, Switch};
 use crate::{
     error::{Error, Result},
     names::Domain,
@@ -20,13 +20,15 @@ pub enum Trigger {
     DaemonReload(String),
     /// Of the two logins of a database the one ends that nothing runs with any more.
     LoginEnds(Logins),
+    /// Of the two passwords of an account in MariaDB the one ends that `.env` does not name.
+    MysqlPasswordEnds(MysqlPasswords),
     /// nginx takes up its configuration, and answers with it.
     NginxReload(Option<Probe>),
     /// PostgreSQL reads its access rules again.
     PostgresReload,
     RestartUnit(String),
-    /// The server's object storage starts anew, and answers again.
-    RestartStorage(Answering),
+    /// A service of hostkit's own starts anew, and answers again.
+    RestartAnswering(Answering),
     /// The standby of a switch goes, once the web server sends nobody there.
     StandbyGoes(Box<Switch>),
     /// The processes of a project follow its link to another release.
@@ -56,9 +58,10 @@ impl Trigger {
         match self {
             Self::DaemonReload(_) => "systemd reads its units again".into(),
             Self::LoginEnds(_) => "the other login of the database ends".into(),
+            Self::MysqlPasswordEnds(_) => "the other password of the database ends".into(),
             Self::NginxReload(_) => "nginx takes up its configuration".into(),
             Self::PostgresReload => "PostgreSQL reads its rules again".into(),
-            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. }) => {
+            Self::RestartUnit(unit) | Self::RestartAnswering(Answering { unit, .. }) => {
                 format!("{unit} restarts")
             }
             Self::StandbyGoes(_) => "the standby goes".into(),
@@ -73,13 +76,13 @@ impl Trigger {
         match self {
             Self::DaemonReload(_) => 0,
             Self::PostgresReload
-            | Self::RestartStorage(_)
+            | Self::RestartAnswering(_)
             | Self::RestartUnit(_)
             | Self::WallLoad(_) => 1,
             Self::Switch(_) => 2,
             Self::NginxReload(_) => 3,
             Self::StandbyGoes(_) => 4,
-            Self::LoginEnds(_) => 5,
+            Self::LoginEnds(_) | Self::MysqlPasswordEnds(_) => 5,
         }
     }
 
@@ -93,8 +96,8 @@ impl Trigger {
     pub fn fire(&self, host: &Host) -> Result<()> {
         match self {
             Self::NginxReload(probe) => reload(host, probe.as_ref()).map(|_| ()),
-            Self::RestartStorage(storage) => {
-                restart(host, &storage.unit).and_then(|()| storage.wait(host))
+            Self::RestartAnswering(service) => {
+                restart(host, &service.unit).and_then(|()| service.wait(host))
             }
             Self::RestartUnit(unit) => restart(host, unit),
             Self::Switch(switch) => switch.forward(host),
@@ -114,6 +117,7 @@ impl Trigger {
                 }
             }
             Self::LoginEnds(logins) => logins.settle(host),
+            Self::MysqlPasswordEnds(both) => both.settle(host),
             Self::NginxReload(_) => {
                 if host.unit(nginx::UNIT)?.is_active() {
                     outlast(&host.nginx_reload()?);
@@ -124,12 +128,12 @@ impl Trigger {
                 host.sql("make PostgreSQL read its rules again", "SELECT pg_reload_conf()")
             }
             // A unit that came with what is undone is gone with it.
-            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. })
+            Self::RestartUnit(unit) | Self::RestartAnswering(Answering { unit, .. })
                 if host.unit(unit)?.load == "not-found" =>
             {
                 Ok(())
             }
-            Self::RestartUnit(unit) | Self::RestartStorage(Answering { unit, .. }) => {
+            Self::RestartUnit(unit) | Self::RestartAnswering(Answering { unit, .. }) => {
                 restart(host, unit)
             }
             Self::StandbyGoes(switch) => switch.release_standby(host),

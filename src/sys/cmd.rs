@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -21,7 +21,10 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal},
 };
 
-use super::{Host, Owner};
+use super::{
+    Host, Owner,
+    retries::{Listener, Retries},
+};
 use crate::error::{Context, Error, Result};
 
 /// What is kept of each stream of a program's output: its last part.
@@ -37,6 +40,8 @@ pub struct Cmd {
     stdin: Vec<u8>,
     input: Option<Arc<File>>,
     limit: Duration,
+    retries: Option<Retries>,
+    is_held_back: bool,
 }
 
 pub struct Output {
@@ -44,6 +49,8 @@ pub struct Output {
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// Its first part is lost: there was too much of it.
+    is_cut: bool,
 }
 
 impl Cmd {
@@ -56,6 +63,8 @@ impl Cmd {
             stdin: Vec::new(),
             input: None,
             limit: Duration::from_mins(1),
+            retries: None,
+            is_held_back: false,
         }
     }
 
@@ -101,6 +110,20 @@ impl Cmd {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Ends it when it has said these words again and again for so long.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Lets it have little of the processor at first, so that it takes the machine for a slow one.
+    #[must_use]
+    pub fn held_back(mut self) -> Self {
+        self.is_held_back = true;
         self
     }
 
@@ -182,7 +205,7 @@ impl Output {
         stdout: Vec<u8>,
         stderr: Vec<u8>,
     ) -> Self {
-        Self { command, status, stdout, stderr }
+        Self { command, status, stdout, stderr, is_cut: false }
     }
 
     pub fn stdout_text(&self) -> String {
@@ -206,6 +229,15 @@ impl Output {
         };
         let error = Error::failed(format!("`{}` failed", self.command));
         Err(error.caused_by(if said.is_empty() { end } else { said }))
+    }
+
+    /// Itself, if all that the program wrote is there.
+    pub fn whole(self) -> Result<Self> {
+        if !self.is_cut {
+            return Ok(self);
+        }
+        Err(Error::failed(format!("`{}` says more than can be kept", self.command))
+            .caused_by(format!("it is more than {} MiB", KEPT >> 20)))
     }
 }
 
@@ -246,30 +278,60 @@ fn collect(cmd: &Cmd, mut child: Child) -> Result<Output> {
         // What says much (`nginx -T`) need not wait for us after each page of it.
         let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
     }
-    let (stdout, stderr) = drain(cmd, &mut child)?;
+    if cmd.is_held_back {
+        hold_back(&child).context(failed)?;
+    }
+    let (stdout, stderr, is_cut) = drain(cmd, &mut child)?;
     let status = child.wait().context(failed)?;
     if let Some(feeder) = feeder {
         let _ = feeder.join();
     }
-    Ok(Output { command: cmd.to_string(), status, stdout, stderr })
+    Ok(Output { command: cmd.to_string(), status, stdout, stderr, is_cut })
 }
 
-/// Reads both streams until the program ends, or its time is over.
-fn drain(cmd: &Cmd, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>)> {
+/// The program itself, and nobody who gets its number later.
+fn handle(child: &Child) -> io::Result<Option<OwnedFd>> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    Ok(pid.map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty())).transpose()?)
+}
+
+/// So long at most, and by these turns of going and standing still.
+const HELD_BACK: Duration = Duration::from_secs(8);
+const TURNS: (i64, i64) = (2_000_000, 30_000_000);
+
+fn hold_back(child: &Child) -> io::Result<()> {
+    let Some(process) = handle(child)? else { return Ok(()) };
+    std::thread::spawn(move || {
+        let has_ended = |nanoseconds: i64| {
+            let time = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+            let mut end = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
+            rustix::event::poll(&mut end, Some(&time)).is_ok_and(|ended| ended > 0)
+        };
+        let signal = |signal| {
+            let _ = rustix::process::pidfd_send_signal(&process, signal);
+        };
+        let start = Instant::now();
+        while start.elapsed() < HELD_BACK && !has_ended(TURNS.0) {
+            signal(Signal::STOP);
+            has_ended(TURNS.1);
+            signal(Signal::CONT);
+        }
+    });
+    Ok(())
+}
+
+/// Reads both streams until the program ends, or its time is over; whether the first one was cut.
+fn drain(cmd: &Cmd, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>, bool)> {
     let failed = || format!("could not follow `{}`", cmd.program.display());
     let deadline = Instant::now() + cmd.limit;
-    let end = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
-        .transpose()
-        .context(failed)?;
+    let end = handle(child).context(failed)?;
     let mut pipes = [
-        child.stdout.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe))),
-        child.stderr.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe))),
+        child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe))),
+        child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe))),
     ];
     let mut texts = [Vec::new(), Vec::new()];
-    let mut ended = end.is_none();
+    let (mut ended, mut listener) = (end.is_none(), Listener::new(cmd.retries));
+    let mut is_cut = false;
     loop {
         let open: Vec<usize> = (0..2).filter(|i| pipes[*i].is_some()).collect();
         let mut fds: Vec<PollFd<'_>> = open
@@ -299,13 +361,18 @@ fn drain(cmd: &Cmd, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>)> {
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         ended |= ready.get(open.len()).copied().unwrap_or(false);
         for (i, _) in open.iter().zip(&ready).filter(|(_, ready)| **ready) {
+            let known = texts[*i].len();
             if !read_some(&mut pipes[*i], &mut texts[*i]).context(failed)? {
                 pipes[*i] = None;
+            }
+            is_cut |= *i == 0 && texts[0].len() < known;
+            if listener.is_too_much(texts[*i].get(known..).unwrap_or_default(), Instant::now()) {
+                return Err(too_much(cmd, child, &texts[*i]));
             }
         }
     }
     let [stdout, stderr] = texts;
-    Ok((stdout, stderr))
+    Ok((stdout, stderr, is_cut))
 }
 
 /// Reads what is there; says whether more may come.
@@ -320,17 +387,31 @@ fn read_some(pipe: &mut Option<File>, text: &mut Vec<u8>) -> io::Result<bool> {
     Ok(n > 0)
 }
 
-fn overdue(cmd: &Cmd, child: &mut Child) -> Error {
+fn too_much(cmd: &Cmd, child: &mut Child, said: &[u8]) -> Error {
+    end(child);
+    let said = String::from_utf8_lossy(said);
+    let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
+    Error::failed(format!("`{cmd}` was stopped")).caused_by(format!(
+        "it went on trying in vain: {}",
+        last.into_iter().rev().collect::<Vec<_>>().join("\n")
+    ))
+}
+
+fn end(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
     let _ = child.wait();
+}
+
+fn overdue(cmd: &Cmd, child: &mut Child) -> Error {
+    end(child);
     Error::failed(format!("`{cmd}` did not end"))
         .caused_by(format!("it was stopped after {} s", cmd.limit.as_secs()))
 }
 
 /// Whether a program is installed.
-pub(super) fn installed(program: &str) -> bool {
+pub fn installed(program: &str) -> bool {
     Path::new(program).exists()
 }
 
@@ -344,6 +425,14 @@ mod tests {
         assert_eq!(out.stdout, b"hello");
         let error = ask(&Cmd::new("/bin/cat").arg("/nowhere")).unwrap().success().err().unwrap();
         assert!(error.cause.unwrap().contains("No such file"));
+    }
+
+    #[test]
+    fn output_that_was_cut_is_told_from_a_whole_one() {
+        let of =
+            |bytes: &str| ask(&Cmd::new("/usr/bin/head").args(["-c", bytes, "/dev/zero"])).unwrap();
+        assert!(of("1000000").whole().is_ok());
+        assert!(of("20000000").whole().err().unwrap().message.contains("more than can be kept"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What lies in a tree, with a hash of each file: by handles, so that no link leads out of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ffi::CString,
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::fd::OwnedFd,
     path::Path,
+    sync::mpsc::Receiver,
 };
 
 use data_encoding::HEXLOWER;
@@ -16,7 +17,7 @@ use rustix::{
 };
 use sha2::{Digest, Sha256};
 
-use super::Host;
+use super::{Host, hashers::Hashers};
 use crate::error::{Context, Error, Result};
 
 /// No path of the kernel's has more directories.
@@ -46,21 +47,55 @@ impl Host {
         File::open(path).context(failed)?.read_to_end(&mut contents).context(failed)?;
         Ok(contents)
     }
+
+    /// The end of such a file; nothing of one that is not there.
+    pub fn read_end(&self, path: &Path, longest: u64) -> Result<Vec<u8>> {
+        let failed = || format!("could not read `{}`", path.display());
+        let mut file = match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file.context(failed)?,
+        };
+        let long = file.metadata().context(failed)?.len();
+        file.seek(SeekFrom::Start(long.saturating_sub(longest))).context(failed)?;
+        let mut contents = Vec::new();
+        file.take(longest).read_to_end(&mut contents).context(failed)?;
+        Ok(contents)
+    }
 }
 
 /// A tree that is read, and the list that it becomes: one line for each thing in it,
-/// `kind hash size mtime ctime inode path`.
+/// `kind hash size mtime ctime inode path`, where a link to what is no text has `hash=target`.
 pub struct Lister<'a> {
     to: &'a mut dyn Write,
     /// What was read before, by the rest of its line: who has the same need not be read again.
     known: HashMap<String, String>,
     /// So many bytes may be claimed altogether: a file of holes claims what no disk has.
     left: u64,
+    hashers: Hashers,
+    /// Lines in their order, of which some wait for their hash.
+    waiting: VecDeque<Waiting>,
 }
+
+struct Waiting {
+    kind: char,
+    hash: Hash,
+    /// What stands behind the hash.
+    rest: String,
+    path: String,
+}
+
+enum Hash {
+    Known(String),
+    Asked(Receiver<std::io::Result<String>>),
+}
+
+/// So many lines wait at once, with a file that is open for each.
+const WAITING: usize = 64;
 
 impl<'a> Lister<'a> {
     pub fn new(to: &'a mut dyn Write) -> Self {
-        Self { to, known: HashMap::new(), left: u64::MAX }
+        let (known, waiting) = (HashMap::new(), VecDeque::new());
+        Self { to, known, left: u64::MAX, hashers: Hashers::new(), waiting }
     }
 
     /// Learns the hashes of an earlier list. Of one that is gone there are none.
@@ -86,7 +121,8 @@ impl<'a> Lister<'a> {
         if disk.f_blocks > 0 {
             self.left = disk.f_blocks.saturating_mul(disk.f_frsize).saturating_mul(2);
         }
-        self.walk(&fd, label, 0)
+        self.walk(&fd, label, 0)?;
+        self.write_down(0)
     }
 
     fn walk(&mut self, dir: &OwnedFd, path: &str, depth: usize) -> Result<()> {
@@ -135,7 +171,11 @@ impl<'a> Lister<'a> {
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(failed)?;
-                let hash = HEXLOWER.encode(&Sha256::digest(target.to_bytes()));
+                let mut hash = HEXLOWER.encode(&Sha256::digest(target.to_bytes()));
+                // restic keeps where links lead as text: of what is none the list has to know it.
+                if target.to_str().is_err() {
+                    hash = format!("{hash}={}", escaped(target.to_bytes()));
+                }
                 self.line('l', &hash, &stat, path)
             }
             _ => self.line('o', "-", &stat, path),
@@ -160,24 +200,36 @@ impl<'a> Lister<'a> {
         if let Some(hash) = self.known.get(&rest(&stat, path)).cloned() {
             return self.line('f', &hash, &stat, path);
         }
-        let mut hash = Sha256::new();
-        let mut part = vec![0; 1 << 20];
-        let mut file = File::from(fd);
-        loop {
-            match file.read(&mut part) {
-                Ok(0) => break,
-                Ok(n) => hash.update(&part[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e).context(failed),
-            }
-        }
-        let hash = HEXLOWER.encode(&hash.finalize());
-        self.line('f', &hash, &stat, path)
+        let hash = Hash::Asked(self.hashers.hash(File::from(fd)));
+        self.push('f', hash, &stat, path)
     }
 
     fn line(&mut self, kind: char, hash: &str, stat: &Stat, path: &str) -> Result<()> {
-        let line = format!("{kind} {hash} {}\n", rest(stat, path));
-        self.to.write_all(line.as_bytes()).context(|| "could not write the list".into())
+        self.push(kind, Hash::Known(hash.to_owned()), stat, path)
+    }
+
+    fn push(&mut self, kind: char, hash: Hash, stat: &Stat, path: &str) -> Result<()> {
+        let (rest, path) = (rest(stat, path), path.to_owned());
+        self.waiting.push_back(Waiting { kind, hash, rest, path });
+        self.write_down(WAITING)
+    }
+
+    /// Writes lines down until no more than so many wait.
+    fn write_down(&mut self, left: usize) -> Result<()> {
+        while self.waiting.len() > left {
+            let Some(Waiting { kind, hash, rest, path }) = self.waiting.pop_front() else { break };
+            let failed = || format!("could not read `{path}`");
+            let hash = match hash {
+                Hash::Known(hash) => hash,
+                Hash::Asked(hash) => {
+                    let nobody = || Error::failed(failed()).caused_by("nobody hashed it");
+                    hash.recv().map_err(|_| nobody())?.context(failed)?
+                }
+            };
+            let line = format!("{kind} {hash} {rest}\n");
+            self.to.write_all(line.as_bytes()).context(|| "could not write the list".into())?;
+        }
+        Ok(())
     }
 }
 

@@ -90,6 +90,17 @@ pub(super) fn exchange(
     deadline: &Deadline,
     failed: impl Fn() -> String,
 ) -> Result<Vec<u8>> {
+    exchange_within(LONGEST, stream, request, deadline, failed)
+}
+
+/// As [`exchange`], where an answer may be longer or has to be shorter.
+pub(super) fn exchange_within(
+    longest: usize,
+    stream: &mut impl Connection,
+    request: &[u8],
+    deadline: &Deadline,
+    failed: impl Fn() -> String,
+) -> Result<Vec<u8>> {
     let mut rest = request;
     while !rest.is_empty() {
         let sent = patiently(&failed, || {
@@ -103,7 +114,7 @@ pub(super) fn exchange(
     }
     let mut answer = Vec::new();
     let mut part = [0; 8 << 10];
-    while answer.len() < LONGEST {
+    while answer.len() < longest {
         let came = patiently(&failed, || {
             stream.wait_at_most(deadline.slice()?)?;
             stream.read(&mut part)
@@ -113,7 +124,7 @@ pub(super) fn exchange(
         }
         answer.extend(&part[..came]);
     }
-    answer.truncate(LONGEST);
+    answer.truncate(longest);
     Ok(answer)
 }
 

@@ -311,6 +311,17 @@ impl Host {
         Ok((stat.f_blocks > 0).then_some((stat.f_bavail * stat.f_frsize, stat.f_favail)))
     }
 
+    /// The file system that a directory lies on, and how full it is, in percent, for who is not root.
+    pub fn disk_use(&self, dir: &Path) -> Result<Option<(u64, u64)>> {
+        let failed = || format!("could not ask how full `{}` is", dir.display());
+        let Ok(fd) = self.open_dir(dir) else { return Ok(None) };
+        let (stat, disk) = (rustix::fs::fstat(&fd).context(failed)?, rustix::fs::fstatvfs(&fd));
+        let disk = disk.context(failed)?;
+        let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+        let all = used.saturating_add(disk.f_bavail);
+        Ok((all > 0).then(|| (stat.st_dev, used.saturating_mul(100).div_ceil(all))))
+    }
+
     fn existing_place(&self, path: &Path) -> Result<Place> {
         self.place(path)?.ok_or_else(|| {
             let dir = path.parent().unwrap_or(path);

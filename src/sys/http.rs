@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::exchange::{Deadline, exchange};
+use super::exchange::{Deadline, exchange, exchange_within};
 use crate::{
     error::{Context, Error, Result},
     names::Domain,
@@ -37,18 +37,48 @@ pub fn get(domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
 
 /// Asks a port of this machine for a path, in the name of a domain.
 pub fn ask(port: u16, domain: &Domain, path: &str, limit: Duration) -> Result<Answer> {
-    let failed = || match port {
+    ask_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), domain, path, limit)
+}
+
+/// As [`ask`], wherever it is that answers.
+pub(super) fn ask_at(
+    address: SocketAddr,
+    domain: &Domain,
+    path: &str,
+    limit: Duration,
+) -> Result<Answer> {
+    let failed = || match address.port() {
         80 => format!("could not ask the web server for `http://{domain}{path}`"),
         port => format!("port {port} does not answer `GET {path}`"),
     };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let deadline = Deadline::after(limit);
     let mut stream = TcpStream::connect_timeout(&address, limit).context(failed)?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {domain}\r\nUser-Agent: hostkit\r\nConnection: close\r\n\r\n"
     );
     let bytes = exchange(&mut stream, request.as_bytes(), &deadline, failed)?;
-    let text = String::from_utf8_lossy(&bytes);
+    read(&bytes, failed)
+}
+
+/// Asks a service of the server's own, whose answers may be so long.
+pub fn ask_service(port: u16, path: &str, longest: usize, limit: Duration) -> Result<Answer> {
+    let failed = || format!("port {port} does not answer");
+    let deadline = Deadline::after(limit);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, limit).context(failed)?;
+    // By that version an answer comes in one piece.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: hostkit\r\n\r\n");
+    let bytes = exchange_within(longest, &mut stream, request.as_bytes(), &deadline, failed)?;
+    if bytes.len() == longest {
+        return Err(
+            Error::failed(failed()).caused_by(format!("its answer is {longest} bytes or more"))
+        );
+    }
+    read(&bytes, failed)
+}
+
+fn read(bytes: &[u8], failed: impl Fn() -> String) -> Result<Answer> {
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| {

@@ -1,15 +1,15 @@
 //! Copies of trees that are root's and final: the same files under second names.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::{CStr, CString, OsStr, OsString},
     fs::File,
     io::{Read, Write},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
     io::Errno,
 };
 
@@ -45,6 +45,23 @@ impl Host {
             let (old, new) = (self.own_dir(from), self.own_dir(to));
             let name = from.file_name().unwrap_or_default().to_string_lossy();
             copied.dir(&old.context(failed)?, &new.context(failed)?, &name).context(failed)
+        })
+    }
+
+    /// Makes links lead where they led, in a tree whose owner may be at work in it.
+    pub fn mend_links(
+        &self,
+        tree: &Path,
+        links: &[(PathBuf, OsString)],
+        owner: Owner,
+    ) -> Result<()> {
+        let failed = || format!("could not mend links in `{}`", tree.display());
+        self.effect(&format!("mend links in `{}`", tree.display()), || {
+            let top = self.open_dir(tree).context(failed)?;
+            links
+                .iter()
+                .try_for_each(|(path, target)| mend(&top, path, target, owner))
+                .context(failed)
         })
     }
 
@@ -123,6 +140,36 @@ impl Copied<'_> {
         chown(new, name, self.owner)?;
         Ok(true)
     }
+}
+
+/// What is no link any more has an owner who knows better.
+fn mend(top: &OwnedFd, path: &Path, target: &OsStr, owner: Owner) -> std::io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match rustix::fs::openat2(top, dir, flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        dir => dir?,
+    };
+    if rustix::fs::readlinkat(&dir, name, Vec::new()).is_err() {
+        return Ok(());
+    }
+    rustix::fs::unlinkat(&dir, name, AtFlags::empty())?;
+    rustix::fs::symlinkat(target, &dir, name)?;
+    // By a handle of the link: its name may be another's by now.
+    let link = rustix::fs::openat(
+        &dir,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let is = rustix::fs::fstat(&link)?;
+    if FileType::from_raw_mode(is.st_mode) == FileType::Symlink && is.st_uid == 0 {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        rustix::fs::chownat(&link, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    }
+    Ok(())
 }
 
 /// A file with as many names as it can have is copied, and starts again.

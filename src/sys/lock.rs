@@ -21,8 +21,12 @@ const DIRECTORY: &str = "/run/hostkit/locks";
 pub const HOST: &str = ".host";
 /// The repositories of backups on this server, which one command writes to at a time.
 pub const BACKUPS: &str = ".backups";
+/// One look at a time whether somebody has to be told of something.
+pub const ALERTS: &str = ".alerts";
 /// Files that projects share. Held for moments, and never while something is printed.
 const SHARED: &str = ".shared";
+/// nginx is told to read its configuration.
+const RELOAD: &str = ".reload";
 
 /// Held until dropped. Programs that we run hold it with us: where hostkit is killed, the next
 /// one waits until the last of them is done.
@@ -72,7 +76,16 @@ enum Hold<'a> {
 
 /// Takes the lock of what projects share. No signal ends the wait: an undo needs it too.
 pub fn take_shared() -> Result<Lock> {
-    acquire(SHARED, Hold::Alone("a shared file"), Duration::from_mins(1), |_| {}, || Ok(()))
+    take_for_a_moment(SHARED, "a shared file")
+}
+
+/// Takes the turn to make nginx read its configuration, for the moment that this takes.
+pub(super) fn take_reload() -> Result<Lock> {
+    take_for_a_moment(RELOAD, "a reload")
+}
+
+fn take_for_a_moment(name: &str, holder: &str) -> Result<Lock> {
+    acquire(name, Hold::Alone(holder), Duration::from_mins(1), |_| {}, || Ok(()))
 }
 
 fn acquire(

@@ -1,14 +1,18 @@
 //! The only door to the host: everything that hostkit changes goes through here.
 
+pub mod acme;
+pub mod certificate;
 mod cmd;
 pub mod database_info;
 pub mod databases;
+mod der;
 pub mod digest;
 mod exchange;
 pub mod fastcgi;
 mod faults;
 mod fs;
 pub mod git;
+mod hashers;
 pub mod http;
 pub mod https;
 pub mod inherit;
@@ -17,17 +21,21 @@ mod keyfile;
 pub mod links;
 pub mod lock;
 pub mod moment;
+pub mod mysql;
 pub mod net;
 pub mod nginx;
 pub mod patience;
 pub mod peer;
 pub mod pipe;
 pub mod postgres;
+pub mod prometheus;
 pub mod redis;
 pub mod redis_copy;
 pub mod redis_keys;
 pub mod relay;
+pub mod resolve;
 pub mod restic;
+mod retries;
 pub mod signals;
 pub mod storage;
 pub mod sudo;
@@ -46,7 +54,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-pub use cmd::{Cmd, Output};
+pub use cmd::{Cmd, Output, installed};
 pub use faults::{Faults, VARIABLE as FAULT_VARIABLE};
 pub use fs::{FileKind, Meta, Owner};
 

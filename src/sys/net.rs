@@ -27,32 +27,57 @@ fn listener(line: &str) -> Option<(u16, u32)> {
     (state == "0A").then_some((port, uid))
 }
 
-/// How many connections to a port of this machine its owner has not ended yet.
-pub fn connections(port: u16) -> Result<usize> {
-    let mut count = 0;
+/// How many connections to a port of this machine its owner has not ended yet. Those of `idler` do
+/// not count: what it asks for it asks for again, and between two questions it stays connected.
+pub fn connections(port: u16, idler: Option<u32>) -> Result<usize> {
+    let mut tables = String::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         match std::fs::read_to_string(table) {
-            Ok(text) => count += text.lines().skip(1).filter(|l| is_connection(l, port)).count(),
+            Ok(text) => tables.extend(text.lines().skip(1).flat_map(|line| [line, "\n"])),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e).context(|| format!("could not read `{table}`")),
         }
     }
-    Ok(count)
+    Ok(count(&tables, port, idler))
 }
 
-/// Established, seen from the side that was connected to; or on its way there: where the owner
-/// does not accept as fast as others come, the kernel lets them try again after a second.
-fn is_connection(line: &str, port: u16) -> bool {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    let mut is_port = || {
-        let (_, digits) = words.next()?.rsplit_once(':')?;
-        Some(u16::from_str_radix(digits, 16) == Ok(port))
-    };
-    let (local, remote) = (is_port() == Some(true), is_port() == Some(true));
-    match words.next() {
-        Some("01" | "03") => local,
-        Some("02") => remote,
-        _ => false,
+fn count(tables: &str, port: u16, idler: Option<u32>) -> usize {
+    let all = || tables.lines().filter_map(Connection::read);
+    // Both of its ends are here: the other one tells whose it is.
+    let of = |uid| all().filter(move |other| other.remote == port && other.uid == uid);
+    let idle: Vec<u16> = idler.into_iter().flat_map(of).map(|other| other.local).collect();
+    all().filter(|one| one.is_to(port) && !one.ends().any(|end| idle.contains(&end))).count()
+}
+
+/// A line of the kernel's table, as one end sees it.
+struct Connection<'a> {
+    local: u16,
+    remote: u16,
+    state: &'a str,
+    uid: u32,
+}
+
+impl<'a> Connection<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let mut port = || u16::from_str_radix(words.next()?.rsplit_once(':')?.1, 16).ok();
+        let (local, remote) = (port()?, port()?);
+        let state = words.next()?;
+        Some(Self { local, remote, state, uid: words.nth(3)?.parse().ok()? })
+    }
+
+    /// Established, seen from the side that was connected to; or on its way there: where the owner
+    /// does not accept as fast as others come, the kernel lets them try again after a second.
+    fn is_to(&self, port: u16) -> bool {
+        match self.state {
+            "01" | "03" => self.local == port,
+            "02" => self.remote == port,
+            _ => false,
+        }
+    }
+
+    fn ends(&self) -> impl Iterator<Item = u16> {
+        [self.local, self.remote].into_iter()
     }
 }
 
@@ -86,11 +111,15 @@ mod tests {
         assert_eq!(listener(line), Some((8001, 20001)));
         assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
         assert_eq!(listener("garbage"), None);
-        assert!(!is_connection(line, 8001));
-        assert!(is_connection(&line.replace(" 0A ", " 01 "), 8001));
-        assert!(!is_connection(&line.replace(" 0A ", " 01 "), 8002));
+        assert_eq!(count(line, 8001, None), 0);
+        let there = line.replace("00000000:0000 0A", "0100007F:C000 01");
+        assert_eq!((count(&there, 8001, None), count(&there, 8002, None)), (1, 0));
         let comes = line.replace("00000000:0000 0A", "0100007F:1F42 02");
-        assert!(is_connection(&comes, 8002) && !is_connection(&comes, 8001));
+        assert_eq!((count(&comes, 8002, None), count(&comes, 8001, None)), (1, 0));
+        // Who is connected all the time is known by the other end.
+        let end = there.replace("0100007F:1F41 0100007F:C000", "0100007F:C000 0100007F:1F41");
+        let both = format!("{there}\n{}\n", end.replace("20001", "104"));
+        assert_eq!((count(&both, 8001, Some(33)), count(&both, 8001, Some(104))), (1, 0));
         let line = "0000000065ee11de: 00000003 00000000 00000000 0001 03 16218252 /run/a.sock";
         assert!(is_connection_to(line, "/run/a.sock") && !is_connection_to(line, "/run/a"));
         let listens = line.replace(" 00000000 0001 03", " 00010000 0001 01");

@@ -4,11 +4,12 @@ use std::{
     io::Write,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::MemfdFlags;
 
-use super::{Cmd, Host};
+use super::{Cmd, Host, lock};
 use crate::error::{Context, Error, Result};
 
 const NGINX: &str = "/usr/sbin/nginx";
@@ -40,7 +41,7 @@ impl Host {
             if tries == 0 || !said.contains("hostkit-") || !said.contains("No such file") {
                 return Ok(Err(broken(&said)));
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -68,13 +69,49 @@ impl Host {
             .hint("if `/etc/hostkit/templates/nginx/` has a template of your own, mend it"))
     }
 
+    /// Which nginx it is: 1.22.1.
+    pub fn nginx_version(&self) -> Result<[u32; 3]> {
+        let out = self.ask(&Cmd::new(NGINX).args(["-v"]))?;
+        Ok(version(&out.stderr_text()))
+    }
+
     /// Makes nginx take up its configuration: old workers finish what they serve. They come back,
     /// for who wants to wait until none of them takes a request any more.
     pub fn nginx_reload(&self) -> Result<Workers> {
+        // Workers that an earlier word still makes would be taken for those of ours: also one whose
+        // hostkit was killed.
+        let _turn = lock::take_reload()?;
+        let start = Instant::now();
+        while is_busy(&master()) && start.elapsed() < BUSY {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let old = Workers::now();
         self.signal_unit(UNIT, nix::sys::signal::Signal::SIGHUP as i32)?;
         Ok(old)
     }
+}
+
+/// So long at most is waited for what nginx was told before.
+const BUSY: Duration = Duration::from_secs(2);
+
+fn master() -> String {
+    let pid = std::fs::read_to_string("/run/nginx.pid").unwrap_or_default();
+    pid.trim().to_owned()
+}
+
+/// Whether nginx's first process is about something, or was told to: it only lets a signal
+/// through while it waits for one.
+fn is_busy(master: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{master}/status")).unwrap_or_default();
+    status.lines().any(has_hangup)
+}
+
+/// Of the signals that are pending or blocked, as the kernel lists them.
+fn has_hangup(line: &str) -> bool {
+    let Some((what, set)) = line.split_once(':') else { return false };
+    let set = u64::from_str_radix(set.trim(), 16).unwrap_or(0);
+    let bit = 1 << (nix::sys::signal::Signal::SIGHUP as u32 - 1);
+    matches!(what, "SigPnd" | "ShdPnd" | "SigBlk") && set & bit != 0
 }
 
 /// Processes of nginx that serve.
@@ -82,8 +119,7 @@ pub struct Workers(Vec<String>);
 
 impl Workers {
     fn now() -> Self {
-        let master = std::fs::read_to_string("/run/nginx.pid").unwrap_or_default();
-        let master = master.trim();
+        let master = master();
         let children = format!("/proc/{master}/task/{master}/children");
         let children = std::fs::read_to_string(children).unwrap_or_default();
         Self(
@@ -137,17 +173,36 @@ impl Dump {
 
     /// A file other than hostkit's own that answers for unknown hosts on port 80.
     pub fn foreign_default(&self) -> Option<&Path> {
+        self.defaults_on("80")
+    }
+
+    /// One that answers for them by HTTPS.
+    pub fn foreign_tls_default(&self) -> Option<&Path> {
+        self.defaults_on("443")
+    }
+
+    /// Whether nginx itself answers by HTTPS already.
+    pub fn listens_on_443(&self) -> bool {
+        self.files.iter().any(|(_, text)| {
+            directives(text).any(|words| {
+                let at = words.get(1).copied().unwrap_or_default();
+                words[0] == "listen" && (at == "443" || at.ends_with(":443"))
+            })
+        })
+    }
+
+    fn defaults_on(&self, port: &str) -> Option<&Path> {
         self.files
             .iter()
             .filter(|(path, _)| !is_ours(path))
             .find(|(_, text)| {
                 directives(text).any(|words| {
-                    let port_80 = words.get(1).is_some_and(|at| {
-                        *at == "80"
-                            || at.ends_with(":80")
-                            || !at.contains(|c: char| c.is_ascii_digit())
+                    let fits = words.get(1).is_some_and(|at| {
+                        *at == port
+                            || at.ends_with(&format!(":{port}"))
+                            || port == "80" && !at.contains(|c: char| c.is_ascii_digit())
                     });
-                    words[0] == "listen" && port_80 && words.contains(&"default_server")
+                    words[0] == "listen" && fits && words.contains(&"default_server")
                 })
             })
             .map(|(path, _)| path.as_path())
@@ -160,6 +215,14 @@ impl Dump {
             .filter(|(path, _)| !is_ours(path))
             .any(|(_, text)| directives(text).any(|words| words[0] == directive))
     }
+}
+
+/// `nginx version: nginx/1.22.1 (Ubuntu)`
+fn version(said: &str) -> [u32; 3] {
+    let numbers = said.split_once("nginx/").map_or("", |(_, rest)| rest);
+    let numbers = numbers.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or("");
+    let mut parts = numbers.split('.').map(|part| part.parse().unwrap_or(0));
+    [0; 3].map(|none| parts.next().unwrap_or(none))
 }
 
 fn is_ours(path: &Path) -> bool {
@@ -240,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn it_is_busy_while_a_hangup_waits_or_can_not_come() {
+        let status = |pending: &str, blocked: &str| {
+            format!(
+                "Name:\tnginx\nSigPnd:\t0\nShdPnd:\t{pending}\nSigBlk:\t{blocked}\nSigIgn:\t1\n"
+            )
+        };
+        let is = |text: String| text.lines().any(has_hangup);
+        assert!(!is(status("0000000000000000", "0000000000000000")));
+        assert!(is(status("0000000000010001", "0000000000000000")));
+        assert!(is(status("0000000000000000", "0000000018014a07")));
+        assert!(!is(status("0000000000000002", "0000000000000004")));
+    }
+
+    #[test]
     fn a_foreign_name_is_found_and_ours_is_not() {
         let text = "server {\n  listen 80;\n  server_name a.example.com\n B.example.com; # c.example.com\n}";
         let foreign = dump("/etc/nginx/sites-enabled/shop", text);
@@ -262,6 +339,20 @@ mod tests {
         assert!(!of("listen 80;"));
         assert!(!of("listen 443 ssl default_server;"));
         assert!(!of("# listen 80 default_server;"));
+        let on_443 = |listen: &str| {
+            let dump = dump("/etc/nginx/sites-enabled/default", listen);
+            (dump.foreign_tls_default().is_some(), dump.listens_on_443())
+        };
+        assert_eq!(on_443("listen [::]:443 ssl default_server;"), (true, true));
+        assert_eq!(on_443("listen 443 ssl;"), (false, true));
+        assert_eq!(on_443("listen 80 default_server;"), (false, false));
+    }
+
+    #[test]
+    fn a_version_is_read() {
+        assert_eq!(version("nginx version: nginx/1.22.1\n"), [1, 22, 1]);
+        assert_eq!(version("nginx version: nginx/1.18.0 (Ubuntu)\n"), [1, 18, 0]);
+        assert_eq!(version("?"), [0, 0, 0]);
     }
 
     #[test]

@@ -108,8 +108,12 @@ impl Piped {
         loop {
             signals::check()?;
             if !is_ready(&output).context(failed)? {
-                // What it leaves running may hold its pipe for ever: its own end is enough.
+                // What it leaves running may hold its pipe for ever: its own end is enough, once
+                // what it said last is read.
                 if self.child.try_wait().context(failed)?.is_some() {
+                    if is_ready(&output).context(failed)? {
+                        continue;
+                    }
                     return Ok(total);
                 }
                 if heard.elapsed() > idle {

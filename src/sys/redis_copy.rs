@@ -1,6 +1,9 @@
 //! All keys of one database in Redis, as a stream: out of it, and into it again.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
 
 use super::{Host, redis_keys::Keys};
 use crate::error::{Context, Error, Result};
@@ -12,6 +15,10 @@ const LONGEST: u32 = 512 << 20;
 
 /// What ends the stream, where the length of a key would be.
 const END: u32 = u32::MAX;
+
+/// What is logged is on the disk after that, and all of a Redis after this.
+const LOGGED: Duration = Duration::from_millis(2100);
+const SETTLING: Duration = Duration::from_mins(10);
 
 /// So many keys are asked for at once.
 const BATCH: usize = 256;
@@ -68,6 +75,60 @@ impl Host {
             filled.map_err(|e| Error::failed("could not put keys back into Redis").caused_by(e))
         })?;
         Ok(entries.len() as u64)
+    }
+
+    /// Waits until what a database holds now would outlive a loss of power.
+    pub fn settle_keys(&self, keys: &Keys) -> Result<()> {
+        let failed = |e: redis::RedisError| {
+            Error::failed("could not have Redis write down what it holds").caused_by(e)
+        };
+        let mut connection = self.redis_of(keys)?;
+        let start = Instant::now();
+        let mut has_begun = false;
+        while start.elapsed() < SETTLING {
+            let info: String =
+                redis::cmd("INFO").arg("persistence").query(&mut connection).map_err(failed)?;
+            match standing(&info) {
+                Standing::Logs { is_pending: false } if start.elapsed() > LOGGED => return Ok(()),
+                Standing::Saved { is_well: true } if has_begun => return Ok(()),
+                Standing::Saved { is_well: false } if has_begun => {
+                    return Err(Error::failed("Redis could not write down what it holds")
+                        .hint("see its log: `journalctl -u redis-server`"));
+                }
+                Standing::Saved { .. } => {
+                    redis::cmd("BGSAVE").query::<()>(&mut connection).map_err(failed)?;
+                    has_begun = true;
+                }
+                Standing::Logs { .. } | Standing::Saves => {}
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(Error::failed("Redis does not come to an end of writing down what it holds"))
+    }
+}
+
+/// How Redis stands with its disk.
+#[derive(Debug, Eq, PartialEq)]
+enum Standing {
+    /// It logs each change, and sees to it every second.
+    Logs {
+        is_pending: bool,
+    },
+    /// It writes down everything now.
+    Saves,
+    Saved {
+        is_well: bool,
+    },
+}
+
+fn standing(info: &str) -> Standing {
+    let has = |line: &str| info.lines().any(|l| l.trim() == line);
+    if has("aof_enabled:1") {
+        Standing::Logs { is_pending: !has("aof_pending_bio_fsync:0") }
+    } else if has("rdb_bgsave_in_progress:1") {
+        Standing::Saves
+    } else {
+        Standing::Saved { is_well: has("rdb_last_bgsave_status:ok") }
     }
 }
 
@@ -171,6 +232,20 @@ mod tests {
         out.extend(END.to_be_bytes());
         out.extend((entries.len() as u64).to_be_bytes());
         out
+    }
+
+    #[test]
+    fn what_is_on_the_disk_is_told() {
+        let saved = "rdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\naof_enabled:0\r\n";
+        assert_eq!(standing(saved), Standing::Saved { is_well: true });
+        assert_eq!(standing(&saved.replace("ok", "err")), Standing::Saved { is_well: false });
+        assert_eq!(standing(&saved.replace("progress:0", "progress:1")), Standing::Saves);
+        let logs = "aof_enabled:1\r\naof_pending_bio_fsync:0\r\n";
+        assert_eq!(standing(logs), Standing::Logs { is_pending: false });
+        assert_eq!(
+            standing("aof_enabled:1\r\naof_pending_bio_fsync:1"),
+            Standing::Logs { is_pending: true }
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Cmd, Host, Output, Owner, pipe::Ours};
+use super::{Cmd, Host, Output, Owner, pipe::Ours, retries::Retries};
 use crate::{
     error::{Context, Error, Result},
     secret::Secret,
@@ -32,6 +32,11 @@ const LIMIT: Duration = Duration::from_hours(12);
 
 /// Who is to be kept says nothing for so long at most.
 pub const IDLE: Duration = Duration::from_mins(10);
+
+/// It tries for a quarter of an hour by itself, each time: an outage as short as a restart is ridden
+/// out, and of a longer one somebody is told.
+const RETRIES: Retries =
+    Retries { words: "returned error, retrying", limit: Duration::from_secs(50) };
 
 #[derive(Clone)]
 pub enum Key {
@@ -120,6 +125,17 @@ impl<T: Read> Read for Hashing<T> {
     }
 }
 
+impl Key {
+    /// As hostkit makes them, and no person does.
+    fn is_random(&self) -> bool {
+        let is = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match self {
+            Self::File(path) => std::fs::read_to_string(path).is_ok_and(|text| is(text.trim())),
+            Self::Text(key) => is(key.expose()),
+        }
+    }
+}
+
 impl Repository {
     /// One on this server.
     pub fn local(place: &str, key: &str) -> Self {
@@ -129,10 +145,12 @@ impl Repository {
     fn cmd(&self, verb: &str) -> Cmd {
         let mut cmd = Cmd::new(PROGRAM)
             .args(["--repo", &self.place, "--cache-dir", CACHE, "--cleanup-cache"])
-            // Its collector would let it grow to twice of what it needs.
-            .env("GOGC", "25")
+            // Its collector need not hurry, as long as it stays below that.
+            .env("GOGC", "100")
+            .env("GOMEMLIMIT", "150MiB")
             .env("HOME", "/root")
-            .limit(LIMIT);
+            .limit(LIMIT)
+            .retries(RETRIES);
         if let Some(ssh) = &self.ssh {
             cmd = cmd.args(["--option", &format!("sftp.command={ssh}")]);
         }
@@ -152,27 +170,41 @@ impl Host {
     /// copied from there is found to be there already.
     pub fn make_repository(&self, to: &Repository, like: Option<&Repository>) -> Result<()> {
         let mut cmd = to.cmd("init");
+        // restic makes guessing a password as slow as half a second of this machine allows, and pays
+        // that with every command. Nobody guesses a random key: a slow machine will do.
+        if to.key.is_random() {
+            cmd = cmd.held_back();
+        }
         if let Some(like) = like {
             cmd = cmd.arg("--copy-chunker-params");
             cmd = from(cmd, like);
         }
-        self.run(&cmd, "make the repository of backups")?.success().map_err(explained).map(|_| ())
+        self.carried_out(&cmd, "make the repository of backups").map(|_| ())
     }
 
     /// Whether there is a repository that the key opens; an error says what else is wrong.
     pub fn has_repository(&self, at: &Repository) -> Result<bool> {
-        let out = self.ask(&at.cmd("cat").args(["config", "--no-lock"]))?;
+        let out = self.ask(&at.cmd("cat").args(["config", "--no-lock"])).map_err(explained)?;
         let said = out.stderr_text();
-        let absent = ["Is there a repository", "does not exist", "no such file", "not exist"];
+        // Whoever does not answer may have one.
+        let absent = ["does not exist", "no such file", "not exist"];
         if !out.status.success() && absent.iter().any(|words| said.contains(words)) {
             return Ok(false);
         }
         out.success().map_err(explained).map(|_| true)
     }
 
+    fn told(&self, cmd: &Cmd) -> Result<Output> {
+        self.ask(cmd).and_then(Output::success).map_err(explained)
+    }
+
+    fn carried_out(&self, cmd: &Cmd, what: &str) -> Result<Output> {
+        self.run(cmd, what).and_then(Output::success).map_err(explained)
+    }
+
     /// Takes away the locks of those who are gone.
     pub fn unlock_repository(&self, at: &Repository) -> Result<()> {
-        self.ask(&at.cmd("unlock"))?.success().map_err(explained).map(|_| ())
+        self.told(&at.cmd("unlock")).map(|_| ())
     }
 
     /// What was kept with all of these tags, in the order of its time.
@@ -181,7 +213,7 @@ impl Host {
         if !tags.is_empty() {
             cmd = cmd.args(["--tag", &tags.join(",")]);
         }
-        let out = self.ask(&cmd)?.success().map_err(explained)?;
+        let out = self.told(&cmd)?;
         let text = out.stdout_text();
         let found: Option<Vec<Snapshot>> = serde_json::from_str(text.trim()).map_err(|e| {
             Error::failed("could not understand the list of what is kept").caused_by(e)
@@ -302,11 +334,11 @@ impl Host {
     pub fn forget(&self, at: &Repository, ids: &[String], prune: bool) -> Result<()> {
         if !ids.is_empty() {
             let cmd = at.cmd("forget").arg("--quiet").args(ids);
-            self.run(&cmd, "forget old backups")?.success().map_err(explained)?;
+            self.carried_out(&cmd, "forget old backups")?;
         }
         if prune {
             let cmd = at.cmd("prune").args(["--quiet", "--max-unused", "10%"]);
-            self.run(&cmd, "make room in the repository")?.success().map_err(explained)?;
+            self.carried_out(&cmd, "make room in the repository")?;
         }
         Ok(())
     }
@@ -317,13 +349,13 @@ impl Host {
         if read_all {
             cmd = cmd.arg("--read-data");
         }
-        self.ask(&cmd)?.success().map_err(explained).map(|_| ())
+        self.told(&cmd).map(|_| ())
     }
 
     /// Copies snapshots to another repository; those that are there already stay as they are.
     pub fn copy_snapshots(&self, of: &Repository, to: &Repository, ids: &[String]) -> Result<()> {
         let cmd = from(to.cmd("copy"), of).arg("--quiet").args(ids);
-        self.run(&cmd, "copy backups")?.success().map_err(explained).map(|_| ())
+        self.carried_out(&cmd, "copy backups").map(|_| ())
     }
 
     /// Bytes that a repository takes.
@@ -333,7 +365,7 @@ impl Host {
             total_size: u64,
         }
         let cmd = at.cmd("stats").args(["--json", "--no-lock", "--mode", "raw-data"]);
-        let out = self.ask(&cmd)?.success().map_err(explained)?;
+        let out = self.told(&cmd)?;
         let stats: Stats = serde_json::from_slice(&out.stdout)
             .map_err(|e| Error::failed("could not understand restic").caused_by(e))?;
         Ok(stats.total_size)
@@ -359,6 +391,23 @@ pub fn last_summary(text: &str) -> Summary {
     line.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default()
 }
 
+/// The code of an error that says nothing of a backup, but of the way to it.
+pub const UNREACHABLE: &str = "unreachable";
+
+const UNREACHED: [&str; 11] = [
+    "connection refused",
+    "Connection refused",
+    "connection reset",
+    "no route to host",
+    "No route to host",
+    "no such host",
+    "i/o timeout",
+    "Connection timed out",
+    "Connection closed by foreign host",
+    "Service Unavailable",
+    "\": EOF",
+];
+
 /// What restic said, in words that say what to do.
 pub fn explained(error: Error) -> Error {
     let said = error.cause.clone().unwrap_or_default();
@@ -376,6 +425,25 @@ pub fn explained(error: Error) -> Error {
             .hint(
                 "make room where the repository is: `df -h /srv/backups`, `hostkit backup rotate`",
             );
+    }
+    let damaged = || {
+        Error::failed("the repository of backups is damaged")
+            .coded("damaged")
+            .caused_by(said.clone())
+            .hint("see how far: `hostkit backup verify`; a new backup keeps what is still on the server")
+    };
+    let unreached = || {
+        Error::failed("the place of the backups does not answer")
+            .coded(UNREACHABLE)
+            .caused_by(said.clone())
+            .hint("see that it is up and that the way there is open, and try again")
+    };
+    // What came is wrong: whatever else went wrong, too.
+    if has(&["unexpected file size", "ciphertext verification failed", "hash mismatch"]) {
+        return damaged();
+    }
+    if has(&UNREACHED) {
+        return unreached();
     }
     if has(&["already locked"]) {
         return Error::new(crate::error::Kind::Locked, "locked", "somebody else works on the repository of backups")
@@ -395,10 +463,10 @@ pub fn explained(error: Error) -> Error {
         "is damaged",
         "no such file or directory",
     ]) {
-        return Error::failed("the repository of backups is damaged")
-            .coded("damaged")
-            .caused_by(said)
-            .hint("see how far: `hostkit backup verify`; a new backup keeps what is still on the server");
+        return damaged();
+    }
+    if has(&["returned error, retrying"]) {
+        return unreached();
     }
     error
 }

@@ -1,10 +1,10 @@
 //! What kind of machine this is, who runs us, and what is installed.
 
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::{Host, cmd};
+use super::{Cmd, Host, cmd};
 use crate::error::{Context, Error, Result};
 
 /// A program that hostkit drives, and the Debian package that brings it.
@@ -129,6 +129,26 @@ pub fn open_files(pid: u32) -> Result<(u64, u64)> {
 }
 
 impl Host {
+    /// Brings a package of the distribution, as an owner would by hand.
+    pub fn install(&self, package: &str) -> Result<()> {
+        let apt = |verb: &[&str]| {
+            Cmd::new("/usr/bin/apt-get")
+                .args(["--quiet", "--yes", "--option", "DPkg::Lock::Timeout=120"])
+                .args(verb)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .limit(Duration::from_mins(15))
+        };
+        let failed = |error: Error| {
+            error
+                .coded("not_installed")
+                .hint(format!("install it by hand: `apt-get install {package}`"))
+        };
+        // What is known of it may be old; that it can't be asked for need not matter.
+        let _ = self.run(&apt(&["update"]), "ask for the list of packages");
+        let install = apt(&["install", "--no-install-recommends", package]);
+        self.run(&install, &format!("install {package}"))?.success().map(|_| ()).map_err(failed)
+    }
+
     pub fn limit_open_files(&self, pid: u32, soft: u64, hard: u64) -> Result<()> {
         let what = format!("limit the open files of process {pid}");
         let finite = |n: u64| if n == u64::MAX { None } else { Some(n) };

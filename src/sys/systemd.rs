@@ -1,66 +1,18 @@
 //! systemd over D-Bus: what became of a job, and why a unit failed, without reading prose.
 
+mod bus;
+
 use std::{collections::HashMap, time::Duration};
 
-use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::runtime::Runtime;
-use zbus::{Connection, ObjectPath, OwnedObjectPath, OwnedVariant};
+use zbus::OwnedVariant;
+
+pub(super) use bus::Bus;
+use bus::{Bare, Row};
 
 use super::{Host, held};
 use crate::error::{Error, Result};
-
-/// How long a start or a stop may take before we stop waiting; units have limits of their own.
-const JOB_LIMIT: Duration = Duration::from_mins(2);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
-    fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<Row>>;
-    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
-    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
-    fn ref_unit(&self, name: &str) -> zbus::Result<()>;
-    fn reload(&self) -> zbus::Result<()>;
-    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
-    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-    fn subscribe(&self) -> zbus::Result<()>;
-    fn unref_unit(&self, name: &str) -> zbus::Result<()>;
-
-    #[zbus(signal)]
-    fn job_removed(
-        &self,
-        id: u32,
-        job: ObjectPath<'_>,
-        unit: &str,
-        result: &str,
-    ) -> zbus::Result<()>;
-
-    #[zbus(property)]
-    fn version(&self) -> zbus::Result<String>;
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.DBus.Properties",
-    default_service = "org.freedesktop.systemd1"
-)]
-trait Properties {
-    fn get_all(&self, interface: &str) -> zbus::Result<HashMap<String, OwnedVariant>>;
-}
-
-/// Name, description, load, active, sub, following, path, job id, job type, job path.
-type Row =
-    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-
-pub(super) struct Bus {
-    runtime: Runtime,
-    connection: Connection,
-}
 
 /// The code of an error that says that the unit itself failed, and nothing around it.
 pub const UNIT_FAILED: &str = "unit_failed";
@@ -98,6 +50,8 @@ pub struct Unit {
     pub main_pid: u32,
     pub restarts: u32,
     pub memory: Option<u64>,
+    /// Nanoseconds of a processor since it started.
+    pub cpu: Option<u64>,
     /// Microseconds since 1970 when it last became active.
     pub active_since: Option<u64>,
     pub needs_reload: bool,
@@ -121,65 +75,6 @@ impl Unit {
     /// Whether systemd has given up on it, or keeps starting it again.
     pub fn is_failing(&self) -> bool {
         self.active == "failed" || (self.active == "activating" && self.sub == "auto-restart")
-    }
-}
-
-impl Bus {
-    fn connect() -> Result<Self> {
-        let runtime = runtime()?;
-        let connection = runtime.block_on(async {
-            let connection =
-                zbus::connection::Builder::address("unix:path=/run/dbus/system_bus_socket")
-                    .method_timeout(JOB_LIMIT)
-                    .build()
-                    .await?;
-            // Once, and before the first job: without it nobody tells us how a job ended.
-            ManagerProxy::new(&connection).await?.subscribe().await?;
-            Ok(connection)
-        });
-        let connection: Result<Connection, zbus::Error> = connection;
-        let connection = connection.map_err(|e| {
-            Error::not_ready("systemd_away", "could not reach systemd")
-                .caused_by(e)
-                .hint("hostkit needs systemd and its message bus: `apt-get install dbus`, `systemctl status dbus`")
-        })?;
-        Ok(Self { runtime, connection })
-    }
-
-    async fn manager(&self) -> Result<ManagerProxy<'_>, zbus::Error> {
-        ManagerProxy::builder(&self.connection)
-            .cache_properties(zbus::proxy::CacheProperties::No)
-            .build()
-            .await
-    }
-
-    async fn properties(&self, path: OwnedObjectPath) -> Result<Unit, zbus::Error> {
-        let proxy = PropertiesProxy::builder(&self.connection).path(path).build().await?;
-        let unit = proxy.get_all("org.freedesktop.systemd1.Unit").await?;
-        // Targets and timers are no services: what they lack stays at its default.
-        let service = proxy.get_all("org.freedesktop.systemd1.Service").await.unwrap_or_default();
-        Ok(read_unit(&unit, &service))
-    }
-
-    /// Asks for a job and waits for its end; its result in systemd's words.
-    async fn job(&self, verb: Verb, unit: &str) -> Result<String, zbus::Error> {
-        let manager = self.manager().await?;
-        let mut ends = manager.receive_job_removed().await?;
-        let job = match verb {
-            Verb::Restart => manager.restart_unit(unit, "replace").await?,
-            Verb::Start => manager.start_unit(unit, "replace").await?,
-            Verb::Stop => manager.stop_unit(unit, "replace").await?,
-        };
-        let wait = async {
-            while let Some(end) = ends.next().await {
-                let args = end.args()?;
-                if *args.job() == *job {
-                    return Ok(args.result().to_string());
-                }
-            }
-            Ok("lost".to_owned())
-        };
-        tokio::time::timeout(JOB_LIMIT, wait).await.unwrap_or_else(|_| Ok("overdue".to_owned()))
     }
 }
 
@@ -219,6 +114,7 @@ fn read_unit(
         main_pid: number(service, "MainPID"),
         restarts: number(service, "NRestarts"),
         memory: long(service, "MemoryCurrent"),
+        cpu: long(service, "CPUUsageNSec"),
         active_since: long(unit, "ActiveEnterTimestamp"),
         needs_reload: unit
             .get("NeedDaemonReload")
@@ -231,7 +127,7 @@ impl Host {
     fn with_bus<T>(
         &self,
         what: &str,
-        talk: impl AsyncFnOnce(&Bus) -> Result<T, zbus::Error>,
+        talk: impl AsyncFnOnce(&Bare) -> Result<T, zbus::Error>,
     ) -> Result<T> {
         let mut held = held(&self.systemd);
         let bus = match held.take() {
@@ -239,24 +135,21 @@ impl Host {
             None => held.insert(Bus::connect()?),
         };
         bus.runtime
-            .block_on(talk(bus))
+            .block_on(talk(&bus.bare))
             .map_err(|e| Error::failed(format!("could not {what}")).caused_by(said(&e)))
     }
 
     /// What systemd knows of a unit, read from its file if it was not yet.
     pub fn unit(&self, name: &str) -> Result<Unit> {
         self.with_bus(&format!("ask systemd about `{name}`"), async |bus| {
-            let path = bus.manager().await?.load_unit(name).await?;
-            bus.properties(path).await
+            bus.properties(&bus.path("LoadUnit", &name).await?).await
         })
     }
 
     /// When a timer starts its unit next, in microseconds since 1970.
     pub fn next_run(&self, timer: &str) -> Result<Option<u64>> {
         self.with_bus(&format!("ask systemd about `{timer}`"), async |bus| {
-            let path = bus.manager().await?.load_unit(timer).await?;
-            let proxy = PropertiesProxy::builder(&bus.connection).path(path).build().await?;
-            let timer = proxy.get_all("org.freedesktop.systemd1.Timer").await?;
+            let timer = bus.all(&bus.path("LoadUnit", &timer).await?, "Timer").await?;
             let next = timer.get("NextElapseUSecRealtime").and_then(|v| u64::try_from(v).ok());
             Ok(next.filter(|next| *next != 0 && *next != u64::MAX))
         })
@@ -265,7 +158,7 @@ impl Host {
     /// The units that systemd has in memory, by name, with their active and sub state.
     pub fn units(&self, pattern: &str) -> Result<HashMap<String, Unit>> {
         self.with_bus("list units", async |bus| {
-            let rows = bus.manager().await?.list_units_by_patterns(&[], &[pattern]).await?;
+            let rows = bus.list(pattern).await?;
             let unit = |row: Row| {
                 let state = Unit { load: row.2, active: row.3, sub: row.4, ..Unit::default() };
                 (row.0, state)
@@ -277,10 +170,10 @@ impl Host {
     /// As [`units`](Self::units), with memory, times and reasons: two calls more for each.
     pub fn units_in_full(&self, pattern: &str) -> Result<HashMap<String, Unit>> {
         self.with_bus("list units", async |bus| {
-            let rows = bus.manager().await?.list_units_by_patterns(&[], &[pattern]).await?;
+            let rows = bus.list(pattern).await?;
             let mut units = HashMap::new();
             for row in rows {
-                units.insert(row.0, bus.properties(row.6).await?);
+                units.insert(row.0, bus.properties(&row.6).await?);
             }
             Ok(units)
         })
@@ -336,25 +229,24 @@ impl Host {
         let what = format!("run `{name}`");
         self.effect(&what, || {
             self.with_bus(&what, async |bus| {
-                let manager = bus.manager().await?;
-                let mut ends = manager.receive_job_removed().await?;
+                let mut ends = bus.ends().await?;
                 // What has ended well is forgotten at once, unless somebody holds it.
-                manager.ref_unit(name).await?;
-                let job = manager.start_unit(name, "replace").await?;
+                ends.beside(bus.manage("RefUnit", &name)).await?;
+                let job = ends.beside(bus.path("StartUnit", &(name, "replace"))).await?;
+                let slice = Duration::from_millis(20);
                 loop {
-                    let next = tokio::time::timeout(Duration::from_millis(20), ends.next()).await;
-                    if let Ok(Some(end)) = next {
-                        let args = end.args()?;
-                        if *args.job() == *job {
-                            let result = args.result().to_string();
-                            let unit = bus.properties(manager.load_unit(name).await?).await?;
-                            manager.unref_unit(name).await?;
-                            return Ok(Ok((result, unit)));
-                        }
+                    if let Some(result) =
+                        bus.end(&mut ends, &job, (Verb::Start, name), slice).await?
+                    {
+                        drop(ends);
+                        let unit = bus.properties(&bus.path("LoadUnit", &name).await?).await?;
+                        bus.manage("UnrefUnit", &name).await?;
+                        return Ok(Ok((result, unit)));
                     }
                     if let Err(error) = meanwhile() {
-                        let _ = manager.stop_unit(name, "replace").await;
-                        let _ = manager.unref_unit(name).await;
+                        drop(ends);
+                        let _ = bus.manage("StopUnit", &(name, "replace")).await;
+                        let _ = bus.manage("UnrefUnit", &name).await;
                         return Ok(Err(error));
                     }
                 }
@@ -366,7 +258,7 @@ impl Host {
     pub fn daemon_reload(&self) -> Result<()> {
         self.effect("make systemd read its units again", || {
             self.with_bus("make systemd read its units again", async |bus| {
-                bus.manager().await?.reload().await
+                bus.manage("Reload", &()).await.map(drop)
             })
         })
     }
@@ -374,14 +266,14 @@ impl Host {
     /// Whether systemd holds a unit in memory.
     pub fn is_unit_loaded(&self, name: &str) -> Result<bool> {
         self.with_bus(&format!("ask systemd about `{name}`"), async |bus| {
-            Ok(bus.manager().await?.get_unit(name).await.is_ok())
+            Ok(bus.path("GetUnit", &name).await.is_ok())
         })
     }
 
     pub fn reset_failed(&self, name: &str) -> Result<()> {
         self.with_bus(&format!("reset `{name}`"), async |bus| {
             // A unit that never failed is fine as it is.
-            let _ = bus.manager().await?.reset_failed_unit(name).await;
+            let _ = bus.manage("ResetFailedUnit", &name).await;
             Ok(())
         })
     }
@@ -391,22 +283,30 @@ impl Host {
         let what = format!("signal `{name}`");
         self.effect(&what, || {
             self.with_bus(&what, async |bus| {
-                bus.manager().await?.kill_unit(name, "main", signal).await
+                bus.manage("KillUnit", &(name, "main", signal)).await.map(drop)
             })
         })
     }
 
     /// systemd's version, as far as it is a number.
     pub fn systemd_version(&self) -> Result<u32> {
-        let version = self.with_bus("ask systemd for its version", async |bus| {
-            bus.manager().await?.version().await
-        })?;
+        let version =
+            self.with_bus("ask systemd for its version", async |bus| bus.version().await)?;
+        let version = <&str>::try_from(&version).unwrap_or_default();
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         Ok(digits.parse().unwrap_or_default())
     }
 }
 
 impl Verb {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Restart => "RestartUnit",
+            Self::Start => "StartUnit",
+            Self::Stop => "StopUnit",
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "restart",

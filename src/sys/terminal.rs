@@ -3,9 +3,11 @@
 use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     pty::OpenptFlags,
     termios::{self, LocalModes, OptionalActions, Termios, Winsize},
@@ -39,6 +41,38 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// Keys one by one, until this is dropped. None come where the caller types nowhere.
+pub struct Keys(Option<Raw>);
+
+impl Keys {
+    pub fn begin() -> Self {
+        Self(Raw::begin())
+    }
+
+    /// The next key, if one is pressed in time.
+    pub fn next(&self, within: Duration) -> Option<u8> {
+        if self.0.is_none() {
+            std::thread::sleep(within);
+            return None;
+        }
+        let stdin = rustix::stdio::stdin();
+        let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
+        let time = Timespec {
+            tv_sec: i64::try_from(within.as_secs()).unwrap_or(0),
+            tv_nsec: i64::from(within.subsec_nanos()),
+        };
+        let ready = rustix::event::poll(&mut fds, Some(&time)).unwrap_or(0);
+        let mut byte = [0];
+        let read = (ready > 0).then(|| rustix::io::read(stdin, &mut byte));
+        if matches!(read?, Ok(1)) {
+            return Some(byte[0]);
+        }
+        // A terminal that is gone is always ready, and has nothing.
+        std::thread::sleep(within);
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every printed line. A thread of its own prints, so that nobody's terminal can stall the work.
 
+mod dashboard;
 mod progress;
 mod table;
 mod text;
@@ -12,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+pub use dashboard::{Dashboard, write};
 pub use table::{Align, Column, Table};
 pub use text::{Paint, ago, bytes, count, elapsed, painted_diff};
 
@@ -106,9 +108,7 @@ impl Ui {
     /// The result: text for a person, or one document for a program.
     pub fn result<T: Serialize>(&self, command: &str, project: Option<&str>, data: &T, text: &str) {
         if self.voice.json {
-            let document = Document { ok: true, command, project, data };
-            let json = serde_json::to_string(&document).unwrap_or_else(|_| "{\"ok\":true}".into());
-            self.send(Message::Data(format!("{json}\n")));
+            self.send(Message::Data(document(command, project, data)));
         } else if !text.is_empty() {
             self.send(Message::Data(text.to_owned()));
         }
@@ -130,6 +130,13 @@ struct Document<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a str>,
     data: &'a T,
+}
+
+/// A result as one line, for whoever writes more than one.
+pub fn document<T: Serialize>(command: &str, project: Option<&str>, data: &T) -> String {
+    let document = Document { ok: true, command, project, data };
+    let json = serde_json::to_string(&document).unwrap_or_else(|_| "{\"ok\":true}".into());
+    format!("{json}\n")
 }
 
 #[derive(Serialize)]

@@ -1407,6 +1407,11 @@ def sandbox(brief):
             raise Refused("NoNewPrivs 1, Seccomp 2")
         return status["NoNewPrivs"]
 
+    def bus():
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect("/run/dbus/system_bus_socket")
+        return "connected"
+
     def core():
         limit = resource.getrlimit(resource.RLIMIT_CORE)
         if limit == (0, 0):
@@ -1423,6 +1428,7 @@ def sandbox(brief):
         socket.socket(f).close() for f in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
     ]
 
+    yield "speak on the message bus", bus
     yield "see other homes", homes
     yield "see other processes", others
     yield "see the /tmp of the login", private_tmp

@@ -155,6 +155,16 @@ impl Vps {
         self.run(&words, b"")
     }
 
+    /// How many changes a command makes, told by hostkit when a fault is asked for and never reached.
+    pub fn changes(&self, line: &str) -> usize {
+        let ran = self.hostkit_fault("fail@9999", line);
+        let told =
+            |l: &str| l.strip_prefix("hostkit: ")?.strip_suffix(" changes passed")?.parse().ok();
+        let changes = ran.stderr.lines().find_map(told).unwrap_or_else(|| panic!("{ran}"));
+        ran.succeeds();
+        changes
+    }
+
     /// Runs a script as root.
     pub fn sh(&self, script: &str) -> Ran {
         self.run(&["bash", "-c", script], b"")

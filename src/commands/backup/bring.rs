@@ -6,7 +6,7 @@ use super::{Record, bucket, files::state_dir};
 use crate::{
     commands::{
         Context,
-        checkpoint::take,
+        checkpoint::{restore::restored, take},
         deploy::{stage::Stage, switch},
         redis,
         secrets::transfer,
@@ -15,11 +15,11 @@ use crate::{
     error::{Context as _, Error, Result},
     names::{CheckpointId, ProjectName},
     projects::{
-        ManagedEnv,
-        backup::{Part, TREE_PART, What, Witness, tags},
+        self, ManagedEnv,
+        backup::{Part, TREE_PART, What, Witness, odd_links, tags},
     },
     registry::{Live, Project, Release, ReleaseState},
-    steps::{AnyStep, Filled, Restored, Swapped},
+    steps::{AnyStep, Filled, MysqlRestored, Restored, Swapped},
     sys::{FileKind, Owner, links::Copied, moment::Shape, redis_keys::Keys, restic::Repository},
 };
 
@@ -62,7 +62,7 @@ fn kept_dump(name: &ProjectName) -> PathBuf {
 
 /// Takes away what a restoration leaves beside what it put in place.
 pub fn sweep(cx: &Context, name: &ProjectName) -> Result<()> {
-    for file in ["restore.dump", "restore.keys", "before.keys"] {
+    for file in ["restore.dump", "restore.sql", "restore.keys", "before.keys"] {
         cx.host.remove_file(&state_dir(name).join(file))?;
     }
     let room = waiting_room(name);
@@ -118,16 +118,23 @@ impl Source<'_> {
             .map_err(|_| Error::failed(format!("the {} is no text", what.as_str())))
     }
 
-    /// A tree of the backup into a directory, by the project's own user.
+    /// A tree of the backup, by its directory and its name in the list, into another directory, by
+    /// the project's own user.
     pub fn unpack(
         &self,
         cx: &Context,
-        dir: &str,
+        (dir, label): (&str, &str),
         into: &std::path::Path,
         user: Owner,
     ) -> Result<()> {
         let tags = tags(&self.of, &self.record.id, TREE_PART);
-        cx.host.unpack_tree(self.at, &tags, dir, into, user)
+        cx.host.unpack_tree(self.at, &tags, dir, into, user)?;
+        match self.part(What::Files).map(|part| &part.witness) {
+            Some(Witness::Files { odd_links: 1.., .. }) => {
+                cx.host.mend_links(into, &odd_links(&self.text(cx, What::Files)?, label), user)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Brings what was chosen to a project that is there.
@@ -146,15 +153,23 @@ impl Source<'_> {
         }
         let has = |what: What| self.part(what).is_some();
         if chosen.data && has(What::Database) && !project.postgres
+            || chosen.data && has(What::Mysql) && !project.mysql
             || chosen.data && has(What::Redis) && project.redis.is_none() && !project.own_redis
         {
             cx.ui
                 .note("the backup holds a database that this project has none for: it is left out");
         }
         if chosen.data {
-            if let (Some(part), Some(before)) = (self.part(What::Database), before) {
+            if let (Some(part), Some(before)) =
+                (self.part(What::Database).filter(|_| project.postgres), before)
+            {
                 brought.steps.push(self.database(cx, project, part, before)?.into());
                 brought.names.push("database");
+            }
+            let in_mysql = self.part(What::Mysql).filter(|_| project.mysql);
+            if let (Some(part), Some(before)) = (in_mysql, before) {
+                brought.steps.push(self.mysql(cx, project, part, before)?.into());
+                brought.names.push("mysql");
             }
             if let (Some(part), Ok(keys)) = (self.part(What::Redis), redis::keys_of(project)) {
                 brought.steps.push(self.keys(cx, project, part, keys)?.into());
@@ -164,8 +179,11 @@ impl Source<'_> {
         if chosen.env && self.part(What::Environment).is_some() {
             let now = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
             let then = self.text(cx, What::Environment)?;
-            let buckets = (project.name.bucket(), format!("hostkit-{}", self.of));
-            brought.env = Some(environment((&now, &buckets.0), (&then, &buckets.1))?);
+            let was: ProjectName = self.of.parse()?;
+            let buckets = (project.name.bucket(), was.bucket());
+            // What somebody has lost of its own comes back, too; a copy has nothing of the original's.
+            let own = (was == project.name).then_some(project);
+            brought.env = Some(environment((&now, &buckets.0), (&then, &buckets.1), own)?);
             brought.names.push("environment");
         }
         if chosen.files && self.part(What::Files).is_some() {
@@ -187,6 +205,11 @@ impl Source<'_> {
         chosen: Chosen,
     ) -> Result<Vec<&'static str>> {
         let mut names = Vec::new();
+        if chosen.env && self.part(What::Secrets).is_some() {
+            let kept = transfer::Exported::parse(&self.text(cx, What::Secrets)?)?;
+            transfer::import(cx, &project.name, &kept, &format!("from backup {}", self.record.id))?;
+            names.push("secrets");
+        }
         if let Some(part) = self.part(What::Bucket).filter(|_| chosen.files) {
             if project.storage.is_some() {
                 self.read(cx, part, |from| bucket::unpack(cx, project, from))?;
@@ -195,12 +218,31 @@ impl Source<'_> {
                 cx.ui.note("the backup holds a bucket, and this project has none: it is left out");
             }
         }
-        if chosen.env && self.part(What::Secrets).is_some() {
-            let kept = transfer::Exported::parse(&self.text(cx, What::Secrets)?)?;
-            transfer::import(cx, &project.name, &kept, &format!("from backup {}", self.record.id))?;
-            names.push("secrets");
-        }
         Ok(names)
+    }
+
+    /// Gives a project back what its environment lacks of hostkit's own, without which its database
+    /// can't even be opened; whether it lacked anything. The caller holds the project, and repairs it.
+    pub fn lend(&self, cx: &Context, project: &Project) -> Result<bool> {
+        let is_own = self.of == project.name.as_str() && self.part(What::Environment).is_some();
+        let path = project.name.env_file();
+        let now = cx.host.read_text(&path)?.unwrap_or_default();
+        // Of one that nobody can read nothing is left; it comes back whole.
+        let mut file = EnvFile::parse(&now).unwrap_or_default();
+        let is_lost = |key: &&str| still_has(project, key) && file.get(key).is_none();
+        let lost: Vec<&str> = ManagedEnv::KEYS.iter().copied().filter(is_lost).collect();
+        if !is_own || lost.is_empty() {
+            return Ok(false);
+        }
+        let then = EnvFile::parse(&self.text(cx, What::Environment)?)?;
+        for key in lost {
+            if let Some(value) = then.get(key) {
+                file.set(key, value)?;
+            }
+        }
+        let owner = Owner::new(0, project.uid);
+        cx.host.write(&path, file.to_string().as_bytes(), owner, 0o640)?;
+        Ok(true)
     }
 
     /// Makes in a new database what its project had from a superuser before.
@@ -223,21 +265,25 @@ impl Source<'_> {
         part: &Part<Shape>,
         before: &CheckpointId,
     ) -> Result<Restored> {
-        let name = &project.name;
         check_room(cx, &["/var/lib/hostkit", "/var/lib/postgresql"], part.bytes)?;
-        let dump = kept_dump(name);
+        let dump = kept_dump(&project.name);
         self.into_file(cx, part, &dump)?;
-        let login = take::login(cx, project)?;
-        Ok(Restored {
-            database: name.database(),
-            role: name.role(),
-            login: login.role,
-            comment: format!("hostkit project {name}"),
-            dump,
-            before: before.clone(),
-            user: login.user,
-            password: Some(login.password),
-        })
+        restored(cx, project, dump, before)
+    }
+
+    fn mysql(
+        &self,
+        cx: &Context,
+        project: &Project,
+        part: &Part<Shape>,
+        before: &CheckpointId,
+    ) -> Result<MysqlRestored> {
+        // As text, as tables, and what is there now beside them.
+        check_room(cx, &["/var/lib/hostkit", "/var/lib/mysql"], part.bytes.saturating_mul(2))?;
+        let dump = state_dir(&project.name).join("restore.sql");
+        self.into_file(cx, part, &dump)?;
+        let kept = take::mysql_path(&project.name, before);
+        Ok(projects::mysql_restored(project, dump, kept, before))
     }
 
     fn keys(
@@ -268,7 +314,7 @@ impl Source<'_> {
         cx.host.make_dir(&room, Owner::new(0, project.uid), 0o750)?;
         let with = room.join("shared");
         cx.host.make_dir(&with, user, 0o750)?;
-        self.unpack(cx, &format!("/home/{}/shared", self.of), &with, user)?;
+        self.unpack(cx, (&format!("/home/{}/shared", self.of), "shared"), &with, user)?;
         let at = project.name.home().join("shared");
         if cx.host.meta(&at)?.is_none() {
             cx.host.make_dir(&at, user, 0o750)?;
@@ -287,7 +333,7 @@ impl Source<'_> {
         let mut stage = Stage::new(project, release.id.clone());
         stage.open(cx)?;
         let dir = format!("/home/{}/releases/{}", self.of, release.id);
-        self.unpack(cx, &dir, &stage.dir(), user)?;
+        self.unpack(cx, (&dir, "release"), &stage.dir(), user)?;
         self.settle_in(cx, &stage, user)?;
         stage.finish(cx, &release.spec)?;
         let known = cx.registry()?.releases(name)?;
@@ -323,8 +369,8 @@ fn lacks(what: What) -> Error {
 }
 
 /// The environment as it was kept, with what hostkit sets as it is today, and nothing of what it
-/// set then: a copy has no key to the bucket of the original. Each comes with its bucket's name.
-fn environment(now: (&str, &str), then: (&str, &str)) -> Result<String> {
+/// set then, but for what `own` still has and lacks the variable of. Each comes with its bucket's name.
+fn environment(now: (&str, &str), then: (&str, &str), own: Option<&Project>) -> Result<String> {
     let (now, bucket) = (EnvFile::parse(now.0)?, now.1);
     let mut file = EnvFile::parse(then.0)?;
     let keys: Vec<_> =
@@ -332,10 +378,23 @@ fn environment(now: (&str, &str), then: (&str, &str)) -> Result<String> {
     for key in keys {
         match now.get(key) {
             Some(value) => file.set(key, value)?,
+            None if own.is_some_and(|project| still_has(project, key)) => {}
             None => drop(file.unset(key)),
         }
     }
     Ok(file.to_string())
+}
+
+/// Whether a project has what a variable of hostkit's leads to.
+fn still_has(project: &Project, key: &str) -> bool {
+    match key {
+        "DATABASE_URL" => project.postgres || project.mysql,
+        "REDIS_URL" | "CELERY_BROKER_URL" | "CELERY_RESULT_BACKEND" => {
+            project.redis.is_some() || project.own_redis
+        }
+        _ if key.starts_with("MYSQL_") => project.mysql,
+        _ => !key.starts_with("S3_") || project.storage.is_some(),
+    }
 }
 
 pub fn check_room(cx: &Context, dirs: &[&str], wanted: u64) -> Result<()> {

@@ -61,6 +61,17 @@ fn variables_of(cx: &Context, project: &Project, files: &Path) -> Result<String>
             file.set("DATABASE_URL", &url)?;
         }
     }
+    if project.mysql {
+        let env = cx.host.read_text(&project.name.env_file())?.unwrap_or_default();
+        let scratch = crate::steps::mysql_drill(&database);
+        if let Some(url) = EnvFile::parse(&env)?.get("MYSQL_URL") {
+            file.set(
+                "MYSQL_URL",
+                &url.replacen(&format!("/{database}"), &format!("/{scratch}"), 1),
+            )?;
+        }
+        file.set("MYSQL_DATABASE", &scratch)?;
+    }
     file.set("BACKUP_FILES", &files.display().to_string())?;
     Ok(file.to_string())
 }

@@ -5,12 +5,12 @@ use std::{io::Write, path::Path};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Record, bucket, files, offsite, repository};
+use super::{Record, bring, bucket, files, offsite, repository};
 use crate::{
-    commands::{Context, checkpoint::take, redis, secrets::transfer},
+    commands::{Context, checkpoint::take, db::mysql, redis, secrets::transfer},
     error::{Context as _, Error, Result},
     names::{BackupId, ProjectName, ReleaseId},
-    projects::backup::{self, Part, RECORD, RECORD_PART, What, Witness, parts_of, tags},
+    projects::backup::{self, Part, RECORD, RECORD_PART, What, Witness, odd_links, parts_of, tags},
     registry::{Backup, BackupKind, BackupOrigin, BackupState, Project, Release},
     sys::{moment::Shape, restic::Repository, signals::Changing},
     ui::{bytes, elapsed},
@@ -174,6 +174,8 @@ fn begin(
     let held = cx.take_project(name, "backup create")?;
     let project = cx.registry()?.living_project(name)?;
     end_interrupted(cx, at, Some(name))?;
+    // Nobody restores it now: whoever did, and died, has left what he brought.
+    bring::sweep(cx, name)?;
     files::sweep(cx, name)?;
     let live = project.live.as_ref().map(|live| live.id.clone());
     let release = cx.registry()?.releases(name)?.into_iter().find(|r| Some(&r.id) == live.as_ref());
@@ -245,14 +247,14 @@ pub fn check_room(cx: &Context, at: &Repository) -> Result<()> {
 fn keep(cx: &mut Context, at: &Repository, begun: &Begun) -> Result<Record> {
     let Begun { project, backup, release, stored } = begun;
     let mut parts = Vec::new();
-    let secrets = transfer::export(cx, &project.name, "kept in a backup")?;
-    let is_there = |what: &What| *what != What::Secrets || !secrets.is_empty();
+    let has_secrets = !cx.registry()?.secrets(&project.name)?.is_empty();
+    let is_there = |what: &What| *what != What::Secrets || has_secrets;
     for what in parts_of(backup.kind, project).into_iter().filter(is_there) {
         let part = super::phase(cx, what.as_str(), |cx| {
             let part = match what {
                 What::Files => keep_files(cx, at, begun)?,
                 What::Secrets => {
-                    let text = secrets.json()?;
+                    let text = transfer::export(cx, &project.name, "kept in a backup")?.json()?;
                     keep_stream(cx, at, begun, what, |to| {
                         hand_on(text.expose().as_bytes(), to).map(|()| Witness::Bytes)
                     })?
@@ -325,6 +327,11 @@ fn produce(
                 dumped.map(|()| Witness::Database { shape })
             })
         }
+        What::Mysql => {
+            let entry = mysql::entry(cx, project)?;
+            let shape = cx.host.count_mysql(&project.name.database(), &entry, to)?;
+            Ok(Witness::Database { shape })
+        }
         What::Redis => {
             let keys = cx.host.dump_keys(&redis::keys_of(project)?, to)?;
             Ok(Witness::Keys { keys })
@@ -368,7 +375,10 @@ fn keep_files(cx: &Context, at: &Repository, begun: &Begun) -> Result<Part<Shape
         to.write_all(list.as_bytes()).context(|| "could not hand on a list".into())
     })?;
     stored.set(stored.get() + kept.stored + tree.summary.data_added);
-    let witness = Witness::Files { files: tree.list.lines().count() as u64, changed: tree.changed };
+    let labels = ["shared", "release"];
+    let odd_links = labels.iter().map(|label| odd_links(&tree.list, label).len() as u64).sum();
+    let files = tree.list.lines().count() as u64;
+    let witness = Witness::Files { files, changed: tree.changed, odd_links };
     Ok(Part {
         what: What::Files,
         bytes: tree.summary.total_bytes_processed,

@@ -9,12 +9,12 @@ use super::{
     files, find, repository, restore, tag, whereabouts,
 };
 use crate::{
-    commands::{Context, checkpoint::take, secrets::transfer::Exported},
+    commands::{Context, checkpoint::take, db::mysql, secrets::transfer::Exported},
     error::{Context as _, Error, Kind, Result},
     names::{BackupId, ProjectName},
     projects::backup::{What, Witness, compare},
     registry::{Backup, Project},
-    steps::{Database, Step, drill},
+    steps::{Database, Step, drill, mysql_drill},
     sys::{FileKind, Owner, moment::Shape, signals::Changing},
     ui::{count, elapsed},
 };
@@ -162,6 +162,12 @@ pub fn sweep(cx: &Context, project: &Project) -> Result<()> {
     if project.postgres {
         cx.host.drop_database(&drill(&name.database()))?;
     }
+    if project.mysql {
+        let scratch = mysql_drill(&name.database());
+        cx.host.unlend_mysql(&name.role(), &scratch)?;
+        cx.host.end_mysql_filler(&scratch)?;
+        cx.host.drop_mysql_database(&scratch)?;
+    }
     Ok(())
 }
 
@@ -173,6 +179,7 @@ fn look(cx: &mut Context, project: &Project, backup: &Backup, proof: &mut Proof)
     for part in &record.parts {
         let what = part.what.as_str();
         let found = match (&part.witness, part.what) {
+            (Witness::Database { shape }, What::Mysql) => in_mysql(cx, project, &source, shape),
             (Witness::Database { shape }, _) => database(cx, project, &source, shape),
             (Witness::Keys { keys }, _) => source
                 .read(cx, part, |from| crate::sys::redis_copy::read_entries(from))
@@ -211,6 +218,22 @@ fn same(is: u64, was: u64, noun: &str) -> Result<String> {
     Err(Error::failed(format!("{is} came back, and {was} were kept")))
 }
 
+/// The dump of a database, in a file, where there is room for it and for what it becomes.
+fn bring(
+    cx: &mut Context,
+    source: &Source<'_>,
+    name: &ProjectName,
+    what: What,
+    data: &str,
+) -> Result<PathBuf> {
+    let part = source.record.part(what).ok_or_else(|| Error::failed("it has none"))?;
+    check_room(cx, &["/var/lib/hostkit", data], part.bytes)?;
+    cx.host.make_dir(&files::state_dir(name), Owner::ROOT, 0o700)?;
+    let dump = files::state_dir(name).join("drill.dump");
+    source.into_file(cx, part, &dump)?;
+    Ok(dump)
+}
+
 /// Into a database of its own, by the project's role.
 fn database(
     cx: &mut Context,
@@ -219,11 +242,7 @@ fn database(
     was: &Shape,
 ) -> Result<String> {
     let name = &project.name;
-    let part = source.record.part(What::Database).ok_or_else(|| Error::failed("it has none"))?;
-    check_room(cx, &["/var/lib/hostkit", "/var/lib/postgresql"], part.bytes)?;
-    let dump = files::state_dir(name).join("drill.dump");
-    cx.host.make_dir(&files::state_dir(name), Owner::ROOT, 0o700)?;
-    source.into_file(cx, part, &dump)?;
+    let dump = bring(cx, source, name, What::Database, "/var/lib/postgresql")?;
     let login = take::login(cx, project)?;
     let scratch = drill(&name.database());
     let comment = format!("hostkit project {name}");
@@ -231,6 +250,32 @@ fn database(
     cx.host.fill_database(&scratch, &login, &dump, &name.database())?;
     cx.host.remove_file(&dump)?;
     let is = cx.host.moment(&scratch, &login)?.shape()?;
+    known_again(was, &is)
+}
+
+/// The same in MariaDB, by one who knows that database alone. Its views work in that one's name: it
+/// stays as long as it does, and the project's account, whose check may look, is let in.
+fn in_mysql(
+    cx: &mut Context,
+    project: &Project,
+    source: &Source<'_>,
+    was: &Shape,
+) -> Result<String> {
+    let name = &project.name;
+    let dump = bring(cx, source, name, What::Mysql, "/var/lib/mysql")?;
+    let user = mysql::entry(cx, project)?.user;
+    let scratch = mysql_drill(&name.database());
+    cx.host.drop_mysql_database(&scratch)?;
+    cx.host.make_mysql_database(&scratch, &format!("hostkit project {name}"))?;
+    let filler = cx.host.make_mysql_filler(&scratch, user)?;
+    cx.host.fill_mysql(&scratch, &filler, &dump)?;
+    cx.host.remove_file(&dump)?;
+    let is = cx.host.count_mysql(&scratch, &filler, &mut std::io::sink())?;
+    cx.host.lend_mysql(&name.role(), &scratch)?;
+    known_again(was, &is)
+}
+
+fn known_again(was: &Shape, is: &Shape) -> Result<String> {
     for (table, rows) in &was.tables {
         match is.tables.get(table) {
             Some(is) if is == rows => {}
@@ -263,7 +308,7 @@ fn tree(cx: &mut Context, project: &Project, source: &Source<'_>) -> Result<Stri
     let mut bring = |label: &str, from: String| -> Result<()> {
         let into = scratch.join(label);
         cx.host.make_dir(&into, user, 0o700)?;
-        source.unpack(cx, &from, &into, user)?;
+        source.unpack(cx, (&from, label), &into, user)?;
         trees.push((label.to_owned(), into));
         Ok(())
     };
@@ -273,7 +318,7 @@ fn tree(cx: &mut Context, project: &Project, source: &Source<'_>) -> Result<Stri
     }
     let back = files::list(cx, name, &trees)?;
     let found = compare(&kept, &back);
-    let Witness::Files { files, changed } = part.witness else {
+    let Witness::Files { files, changed, .. } = part.witness else {
         return Err(Error::failed("nobody saw it when it was kept"));
     };
     if found.wrong > 0 || found.files != files {

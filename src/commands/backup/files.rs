@@ -8,7 +8,8 @@ use crate::{
     error::{Error, Result},
     names::{BackupId, ProjectName, ReleaseId},
     projects::backup::{
-        ReadingUnit, TREE_PART, reading_unit, reading_units, tags, unkept, witnessed,
+        ReadingUnit, TREE_PART, excused, missed, reading_unit, reading_units, tags, unkept,
+        without, witnessed,
     },
     sys::{
         Owner,
@@ -40,6 +41,11 @@ fn work_dir(name: &ProjectName) -> PathBuf {
 
 fn earlier_list(name: &ProjectName) -> PathBuf {
     state_dir(name).join("files.list")
+}
+
+/// The name of the snapshot that was kept last.
+fn earlier_tree(name: &ProjectName) -> PathBuf {
+    state_dir(name).join("files.tree")
 }
 
 /// Ends what a backup left whose hostkit was killed. Whoever holds the repository may.
@@ -94,15 +100,22 @@ pub fn keep(
     keep.extend(["--exclude-file".to_owned(), "/work/exclude".into()]);
     keep.extend(paths.iter().cloned());
     let (ended, out, err) = run(cx, name, &trees, &[keep], true)?;
-    check(&ended, &err)?;
+    let missing = unread(&ended, &err)?;
     let after = digest(&trees, "after", "before");
     let (ended, _, err) = run(cx, name, &trees, &[after], false)?;
     check(&ended, &err)?;
     let last = read(cx, name, "after")?;
+    let gone = excused(&missing, (&before, &last), &trees).map_err(|item| {
+        Error::failed("could not read the project's files")
+            .caused_by(format!("restic could not read `{item}`, which nobody moved meanwhile"))
+    })?;
     let (list, changed) = witnessed(&before, &last);
+    let (list, less) = without(&list, &gone);
     cx.host.write(&earlier_list(name), last.as_bytes(), Owner::ROOT, 0o600)?;
+    let summary = last_summary(&out);
+    cx.host.write(&earlier_tree(name), summary.snapshot_id.as_bytes(), Owner::ROOT, 0o600)?;
     cx.host.remove_tree(&work_dir(name))?;
-    Ok(Tree { summary: last_summary(&out), list, changed })
+    Ok(Tree { summary, list, changed: changed + less })
 }
 
 /// The list of trees that came back.
@@ -140,6 +153,15 @@ fn digest(trees: &[(String, PathBuf)], to: &str, known: &str) -> Vec<String> {
 
 /// What was kept last, whose unchanged files need not be read again.
 fn parent(cx: &Context, name: &ProjectName, at: &Repository) -> Result<Option<String>> {
+    // As it was told when it was kept, if it is still there: to ask the repository takes its time.
+    let told = cx.host.read_text(&earlier_tree(name))?.unwrap_or_default();
+    let told = told.trim();
+    if told.len() >= 8 && told.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let kept = cx.host.list(&Path::new(&at.place).join("snapshots"))?;
+        if kept.iter().any(|id| id.to_str().is_some_and(|id| id.starts_with(told))) {
+            return Ok(Some(told.to_owned()));
+        }
+    }
     let of = [format!("project={name}"), format!("part={TREE_PART}")];
     Ok(cx.host.snapshots(at, &of)?.pop().map(|snapshot| snapshot.id))
 }
@@ -194,28 +216,38 @@ fn run(
     Ok((ended?, said(&out)?, said(&err)?))
 }
 
-/// A file that goes while its directory is read was not there to be kept; all else is an error.
 fn check(ended: &Ended, err: &str) -> Result<()> {
     if ended.result == "success" {
         return Ok(());
     }
-    // Numbers are those of the kernel: no such file, and no directory any more.
-    let gone = ["no such file or directory", "not a directory", "\"Err\":2}", "\"Err\":20}"];
-    let is_gone = |line: &&str| gone.iter().any(|word| line.contains(word));
-    let is_talk = |line: &&str| line.starts_with("Warning: at least one source file");
-    let wrong: Vec<&str> =
-        err.lines().filter(|line| !line.trim().is_empty() && !is_talk(line)).collect();
-    if ended.result == "exit-code" && ended.status == 3 && wrong.iter().all(is_gone) {
-        return Ok(());
+    Err(failed(ended, err, err.lines().map(str::trim).filter(|line| !line.is_empty())))
+}
+
+/// What restic did not read, where nothing else went wrong.
+fn unread(ended: &Ended, err: &str) -> Result<Vec<String>> {
+    if ended.result == "success" {
+        return Ok(Vec::new());
     }
-    let mut why: Vec<String> =
-        wrong.iter().filter(|line| !is_gone(line)).take(5).map(|line| line.trim().into()).collect();
+    let found = missed(err);
+    let is_partial = ended.result == "exit-code" && ended.status == 3;
+    match found {
+        Ok(missed) if is_partial && !missed.is_empty() => Ok(missed),
+        Ok(missed) => Err(failed(ended, err, missed.iter().map(String::as_str))),
+        Err(wrong) => Err(failed(ended, err, wrong.iter().map(String::as_str))),
+    }
+}
+
+fn failed<'a>(ended: &Ended, err: &str, wrong: impl Iterator<Item = &'a str>) -> Error {
+    let mut why: Vec<&str> = wrong.take(5).collect();
+    let how = format!("{} ({})", ended.result, ended.status);
     if why.is_empty() {
-        why.push(format!("{} ({})", ended.result, ended.status));
+        why.push(&how);
     }
     let error = Error::failed("could not read the project's files").caused_by(why.join("\n"));
-    Err(match restic::explained(Error::failed("").caused_by(err)) {
+    // Only restic's own words: the rest are names of files.
+    let own: Vec<&str> = err.lines().filter(|line| !line.starts_with('{')).collect();
+    match restic::explained(Error::failed("").caused_by(own.join("\n"))) {
         known if known.code != "failed" => known,
         _ => error,
-    })
+    }
 }

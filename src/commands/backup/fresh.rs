@@ -5,7 +5,7 @@ use super::{
     restore::{Outcome, put_back},
 };
 use crate::{
-    commands::{Context, create, facts, repair},
+    commands::{Context, create, facts, port, repair, ssl},
     error::{Error, Result},
     names::ProjectName,
     plan::{Ground, Plan},
@@ -20,15 +20,21 @@ pub fn make(cx: &mut Context, source: &Source<'_>, name: &ProjectName) -> Result
     })?;
     let is_moved = *name == was.name;
     let new = create::New {
+        // A process may be told of it elsewhere, too.
+        port: Some(was.port).filter(|port| is_moved && port::is_free(cx, *port)),
+        // Asked for when all is back.
+        tls: None,
         verb: "backup restore",
         name: name.clone(),
         runtime: was.runtime,
+        environment: was.environment,
         redis: match (was.own_redis, was.redis) {
             (true, _) => create::Redis::Dedicated,
             (false, Some(_)) => create::Redis::Shared,
             (false, None) => create::Redis::None,
         },
         postgres: was.postgres,
+        mysql: was.mysql,
         storage: was.storage.is_some(),
         start: was.start.clone(),
         // A copy does not answer for the original.
@@ -44,6 +50,9 @@ pub fn make(cx: &mut Context, source: &Source<'_>, name: &ProjectName) -> Result
         if let Err(more) = gone {
             cx.ui.note(format!("and: {more}"));
         }
+    }
+    if let (Ok(_), true, Some(tls)) = (&filled, is_moved, &was.tls) {
+        ssl::bring_back(cx, name, tls);
     }
     filled
 }

@@ -15,9 +15,10 @@ use crate::{
 
 /// What makes this server what it is, from `/`. A key of one server alone is not for another.
 const SETTINGS: [&str; 2] = ["etc/hostkit", "etc/letsencrypt"];
-const NOT_KEPT: [&str; 5] = [
+const NOT_KEPT: [&str; 6] = [
     "etc/hostkit/backup.key",
     "etc/hostkit/redis.secret",
+    "etc/hostkit/metrics.d",
     "etc/hostkit/wall.d",
     "etc/hostkit/wall.nft",
     "etc/hostkit/offsite.ssh",

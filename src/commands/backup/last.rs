@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    commands::{Context, checkpoint::take, storage},
+    commands::{Context, checkpoint::take, db::mysql, storage},
     error::{Context as _, Error, Result},
     registry::Project,
     sys::{Cmd, Output, Owner},
@@ -70,6 +70,10 @@ fn fill(cx: &Context, project: &Project, dir: &Path) -> Result<()> {
     home(cx, project, dir)?;
     if project.postgres && cx.host.database(&project.name.database())?.is_some() {
         database(cx, project, dir)?;
+    }
+    if project.mysql && cx.host.mysql_database(&project.name.database())? {
+        let entry = mysql::entry(cx, project)?;
+        cx.host.dump_mysql(&project.name.database(), &entry, &dir.join("mysql.sql.gz"))?;
     }
     bucket(cx, project, dir)
 }

@@ -1,19 +1,25 @@
 //! The repository elsewhere: how it is reached, and what is copied there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::repository::{KEY, here};
+use super::{
+    repository::{KEY, STATE, here},
+    rotate,
+};
 use crate::{
     commands::Context,
     envfile::EnvFile,
     error::{Error, Result},
-    names::ProjectName,
-    projects::backup::{HOST, backup_tags},
-    registry::Backup,
+    names::{BackupId, ProjectName},
+    projects::backup::{HOST, Kept, backup_tags, surplus},
+    registry::{Backup, BackupState},
     secret::Secret,
-    sys::restic::{Key, Repository},
+    sys::{
+        Owner,
+        restic::{Key, Repository, UNREACHABLE},
+    },
 };
 
 /// What a storage service wants to know of us: root's alone.
@@ -94,6 +100,78 @@ fn check_mode(cx: &Context, path: &str) -> Result<()> {
         .hint(format!("chown root:root {path}; chmod 600 {path}")))
 }
 
+/// What went there, and what did not.
+#[derive(Default)]
+pub struct Sent {
+    pub copied: Vec<BackupId>,
+    pub failed: Option<(BackupId, Error)>,
+}
+
+/// Sends what is missing there of a project or of the server, the newest first: what is on this
+/// server, and would stay there. So a copy that failed is made by the next run.
+pub fn send(cx: &mut Context, of: Option<&ProjectName>) -> Result<Sent> {
+    let mut sent = Sent::default();
+    if self::of(cx)?.is_none() {
+        return Ok(sent);
+    }
+    let backups = cx.registry()?.backups(of)?;
+    for mut backup in missing(cx, &backups) {
+        let copied = copy(cx, &mut backup);
+        let failure = copied.as_ref().err().map(|error| Error::failed(error.to_string()));
+        let _ = cx.record(of, "backup copy", failure.map_or(Ok(()), Err));
+        match copied {
+            Ok(()) => sent.copied.push(backup.id),
+            Err(error) => {
+                let is_cut_off = error.code == UNREACHABLE;
+                sent.failed.get_or_insert((backup.id, error));
+                if is_cut_off {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(sent)
+}
+
+fn missing(cx: &Context, backups: &[Backup]) -> Vec<Backup> {
+    let config = &cx.config.backup;
+    let kept = Kept { days: config.offsite_days, weeks: config.offsite_weeks };
+    let is_there = |backup: &Backup| backup.copied_at.is_some();
+    let mut missing = Vec::new();
+    for group in rotate::groups(backups) {
+        let candidates = rotate::candidates(&group, |b| is_there(b) || b.is_local);
+        let gone = surplus(&candidates, kept);
+        let stays = |(place, backup): &(usize, &Backup)| {
+            let is_whole = backup.state == BackupState::Complete && backup.is_local;
+            is_whole && !is_there(backup) && !gone.contains(place)
+        };
+        missing.extend(group.into_iter().enumerate().filter(stays).map(|(_, b)| b.clone()));
+    }
+    missing.sort_by_key(|backup| std::cmp::Reverse(backup.seq));
+    missing
+}
+
+/// The place that has copies.
+fn known_file() -> PathBuf {
+    Path::new(STATE).join("offsite.place")
+}
+
+fn known(cx: &Context) -> Result<Option<String>> {
+    cx.host.read_text(&known_file())
+}
+
+/// Where copies were there must not be a new repository beside them: nothing may be mounted there.
+fn check_is_new(cx: &mut Context, there: &Repository) -> Result<()> {
+    let is_known = known(cx)?.as_deref() == Some(&there.place);
+    if !is_known || !cx.registry()?.all_backups()?.iter().any(|b| b.copied_at.is_some()) {
+        return Ok(());
+    }
+    let what = format!("there is no repository at `{}`", there.place);
+    Err(Error::not_ready("no_repository", what)
+        .caused_by("it was there before: is it mounted?")
+        .hint(format!("to begin there anew: `rm {}`", known_file().display())))
+}
+
 /// Copies a backup there, and makes the repository there where there is none.
 pub fn copy(cx: &mut Context, backup: &mut Backup) -> Result<()> {
     let Some(there) = of(cx)? else {
@@ -101,7 +179,11 @@ pub fn copy(cx: &mut Context, backup: &mut Backup) -> Result<()> {
             .hint("hostkit config set backup.offsite sftp:user@host:/path"));
     };
     let here = here();
-    if !cx.host.has_repository(&there)? {
+    if cx.host.has_repository(&there)? {
+        // Of one who was cut off. Who is at work keeps them.
+        cx.host.unlock_repository(&there)?;
+    } else {
+        check_is_new(cx, &there)?;
         cx.host.make_repository(&there, Some(&here))?;
     }
     let project = backup.project.as_ref().map_or(HOST, ProjectName::as_str);
@@ -119,5 +201,9 @@ pub fn copy(cx: &mut Context, backup: &mut Backup) -> Result<()> {
         }
     }
     backup.copied_at = Some(Timestamp::now());
-    cx.registry()?.place_backup(backup)
+    cx.registry()?.place_backup(backup)?;
+    if known(cx)?.as_deref() != Some(&there.place) {
+        cx.host.write(&known_file(), there.place.as_bytes(), Owner::ROOT, 0o600)?;
+    }
+    Ok(())
 }

@@ -134,6 +134,7 @@ Without hostkit, by restic alone (apt-get install restic):
   restic dump --tag project=NAME,part=record latest /record.json
   restic dump --tag project=NAME,part=environment latest /environment.env > env
   restic dump --tag project=NAME,part=database latest /database.dump | pg_restore --no-owner -d NEWDB
+  restic dump --tag project=NAME,part=mysql latest /mysql.sql | mariadb NEWDB
   restic restore --tag project=NAME,part=tree latest --target /somewhere
 To take parts of one and the same backup, add its tag: --tag project=NAME,part=tree,backup=ID
 ",
@@ -144,7 +145,7 @@ To take parts of one and the same backup, add its tag: --tag project=NAME,part=t
 /// Whoever held one of restic's locks on this server held ours, too, and is gone.
 fn tidy_locks(cx: &Context, at: &Repository) -> Result<()> {
     let locks = Path::new(&at.place).join("locks");
-    if !locks.is_absolute() || cx.host.list(&locks)?.is_empty() {
+    if locks.is_absolute() && cx.host.list(&locks)?.is_empty() {
         return Ok(());
     }
     cx.host.unlock_repository(at)

@@ -20,7 +20,7 @@ use crate::{
         },
         facts, repair,
     },
-    error::{Context as _, Error, Result},
+    error::{Context as _, Error, Kind, Result},
     names::{BackupId, ProjectName},
     projects::{
         self, Comes,
@@ -132,9 +132,9 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     } else {
         (Some(repository::open(cx, &verb)?), None)
     };
-    let at = match named {
-        Some(named) => named,
-        None => whereabouts(cx, &of, args.id.as_deref())?,
+    let (at, wanted) = match named {
+        Some(named) => (named, wanted),
+        None => whereabouts(cx, &of, wanted)?,
     };
     let id = newest(cx, &at, of.as_str(), wanted.as_ref())?;
     let record = record(cx, &at, of.as_str(), &id)?;
@@ -206,7 +206,8 @@ fn check_holds(args: &Args, record: &Record) -> Result<()> {
         Err(Error::usage("not_in_it", format!("{} holds no {what}", record.id))
             .caused_by(format!("it is of the type {}", record.kind.as_str())))
     };
-    if args.db && record.part(What::Database).is_none() && record.part(What::Redis).is_none() {
+    let databases = [What::Database, What::Mysql, What::Redis];
+    if args.db && databases.into_iter().all(|what| record.part(what).is_none()) {
         return lacks("database");
     }
     if args.files && record.part(What::Files).is_none() {
@@ -218,11 +219,16 @@ fn check_holds(args: &Args, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Where the registry says that it is; here where it says nothing.
-fn whereabouts(cx: &mut Context, of: &ProjectName, id: Option<&str>) -> Result<Repository> {
-    match super::find(cx, Some(of), id) {
-        Ok(backup) => super::whereabouts(cx, &backup),
-        Err(error) if error.code == "no_backup" => Ok(repository::here()),
+/// Where the registry says that it is; here where it says nothing. Which one is the newest is for
+/// the registry to say, too: it knows the order, and a repository but the times of a clock.
+fn whereabouts(
+    cx: &mut Context,
+    of: &ProjectName,
+    wanted: Option<BackupId>,
+) -> Result<(Repository, Option<BackupId>)> {
+    match super::find(cx, Some(of), wanted.as_ref().map(BackupId::as_str)) {
+        Ok(backup) => Ok((super::whereabouts(cx, &backup)?, Some(backup.id))),
+        Err(error) if error.code == "no_backup" => Ok((repository::here(), wanted)),
         Err(error) => Err(error),
     }
 }
@@ -285,15 +291,42 @@ fn in_place(
         }
         None => None,
     };
+    if chosen.env {
+        let held = cx.take_project(name, "backup restore")?;
+        let project = cx.registry()?.living_project(name)?;
+        let lacked = source.lend(cx, &project)?;
+        drop(held);
+        if lacked {
+            repair::one(cx, name)?;
+        }
+    }
     let held = cx.take_project(name, "backup restore")?;
     let project = cx.registry()?.living_project(name)?;
     let outcome = put_back(cx, source, &project, chosen)?;
     drop(held);
-    if outcome.names.contains(&"secrets") {
-        // Those that are files.
-        repair::one(cx, name)?;
+    if outcome.names.iter().any(|name| matches!(*name, "environment" | "secrets")) {
+        // Secrets that are files, and services that go by another password than the environment.
+        let changed = repair::one(cx, name)?;
+        if changed > 0 && outcome.names.contains(&"secrets") {
+            restart_readers(cx, name)?;
+        }
     }
     Ok((outcome, before))
+}
+
+/// Processes read secrets that are files as they start: those that have others now start again,
+/// and the old ones go on until the new ones answer.
+fn restart_readers(cx: &mut Context, name: &ProjectName) -> Result<()> {
+    let _held = cx.take_project(name, "backup restore")?;
+    let project = cx.registry()?.living_project(name)?;
+    let is_up = cx.host.unit(&name.unit())?.is_active();
+    let reads = |live: &Live| is_up && !live.spec.secret_files.is_empty();
+    let Some(live) = project.live.clone().filter(reads) else { return Ok(()) };
+    switch::again(cx, &project, &live, "backup restore", None, None).map_err(|error| {
+        error.hint(format!(
+            "all of it is back, and {name} still runs with the secrets that it had: `hostkit project restart {name}`"
+        ))
+    })
 }
 
 /// Puts what was chosen back in a project. Whoever calls holds it.
@@ -307,8 +340,9 @@ pub fn put_back(
     stage::check_user(project)?;
     facts::check_room(cx)?;
     let _changing = Changing::begin();
-    let has_database =
-        chosen.data && project.postgres && source.record.part(What::Database).is_some();
+    let holds = |what: What| source.record.part(what).is_some();
+    let has_database = chosen.data
+        && (project.postgres && holds(What::Database) || project.mysql && holds(What::Mysql));
     let before = if has_database {
         take::settle(cx, project)?;
         Some(take::announce(cx, project)?)
@@ -318,24 +352,30 @@ pub fn put_back(
     let done = source
         .bring(cx, project, chosen, before.as_ref().map(|before| &before.id))
         .and_then(|brought| carry_out(cx, project, brought));
-    let swept = bring::sweep(cx, name).and_then(|()| stage::sweep(cx, name));
-    if done.is_err()
-        && let Some(before) = &before
-    {
-        take::forget(cx, name, &before.id)?;
+    // An undo that is still to come needs what was brought, and what was there before.
+    let is_stuck = done.as_ref().is_err_and(|error| error.kind == Kind::Stuck);
+    let swept = if is_stuck {
+        Ok(())
+    } else {
+        bring::sweep(cx, name).and_then(|()| stage::sweep(cx, name))
+    };
+    if let (Err(error), Some(before)) = (&done, &before) {
+        take::forget_failed(cx, name, &before.id, error)?;
     }
-    let done = done.and_then(|mut outcome| {
-        outcome.names.extend(source.bring_after(cx, project, chosen)?);
-        Ok(outcome)
-    });
-    let outcome = done.inspect_err(|error| {
+    let noted = |cx: &mut Context, error: &Error| {
         let _ = cx.record(Some(name), "backup restore", Err(Error::failed(error.to_string())));
-    })?;
+    };
+    let mut outcome = done.inspect_err(|error| noted(cx, error))?;
     swept?;
     if has_database {
         settle_after(cx, project)?;
         take::prune(cx, name)?;
     }
+    let more = source.bring_after(cx, project, chosen).inspect_err(|error| noted(cx, error));
+    outcome.names.extend(more.map_err(|error| {
+        let is_back = outcome.names.join(", ");
+        error.hint(format!("back by now: {is_back}; mend that and run the same command again"))
+    })?);
     Ok(outcome)
 }
 

@@ -13,7 +13,7 @@ use super::{
     restore,
 };
 use crate::{
-    commands::{Context, init, operator, repair},
+    commands::{Context, alert, init, operator, repair},
     config::{Config, PATH},
     error::{Context as _, Error, Result},
     names::{BackupId, ProjectName},
@@ -97,6 +97,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     })?;
     let (projects, empty) = projects(cx, &at, &old)?;
     remember(cx, &old)?;
+    alert::settle(cx)?;
     let back =
         Back { backup: id, projects, empty, operators, milliseconds: start.elapsed().as_millis() };
     report(cx, &back, start);

@@ -37,7 +37,7 @@ pub struct Rotated {
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let _open = repository::open(cx, "backup rotate")?;
-    let rotated = all(cx, args.dry_run)?;
+    let rotated = all(cx, args.dry_run, true)?;
     let n = rotated.removed.len();
     let done = if args.dry_run { "would go" } else { "gone" };
     let mut text: String = rotated.removed.iter().map(|line| format!("  - {line}\n")).collect();
@@ -46,11 +46,18 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Whoever calls holds the repository.
-pub fn all(cx: &mut Context, dry_run: bool) -> Result<Rotated> {
+/// Whoever calls holds the repository. What is elsewhere stays as it is where nobody answers.
+pub fn all(cx: &mut Context, dry_run: bool, elsewhere: bool) -> Result<Rotated> {
     let mut rotated = Rotated { removed: Vec::new(), dry_run };
     let backups = cx.registry()?.all_backups()?;
-    let there = offsite::of(cx)?;
+    let mut there = if elsewhere { offsite::of(cx)? } else { None };
+    let mut cut_off = None;
+    if let Some(place) = there.as_ref().filter(|_| !dry_run)
+        && backups.iter().any(|backup| backup.copied_at.is_some())
+        && let Err(error) = cx.host.unlock_repository(place)
+    {
+        (there, cut_off) = (None, Some(error));
+    }
     let config = cx.config.backup.clone();
     let (here_keeps, there_keeps) = (
         Kept { days: config.days, weeks: config.weeks },
@@ -84,7 +91,7 @@ pub fn all(cx: &mut Context, dry_run: bool) -> Result<Rotated> {
             cx.host.forget(there, &[], true)?;
         }
     }
-    Ok(rotated)
+    cut_off.map_or(Ok(rotated), Err)
 }
 
 fn where_from(was: &Backup, left: &Backup) -> &'static str {
@@ -96,7 +103,7 @@ fn where_from(was: &Backup, left: &Backup) -> &'static str {
 }
 
 /// Backups of one thing and one type, the newest first.
-fn groups(backups: &[Backup]) -> Vec<Vec<&Backup>> {
+pub fn groups(backups: &[Backup]) -> Vec<Vec<&Backup>> {
     let mut groups: Vec<Vec<&Backup>> = Vec::new();
     for backup in backups {
         let of = |other: &Backup| (&other.project, other.kind) == (&backup.project, backup.kind);
@@ -108,7 +115,7 @@ fn groups(backups: &[Backup]) -> Vec<Vec<&Backup>> {
     groups
 }
 
-fn candidates(group: &[&Backup], is_there: impl Fn(&Backup) -> bool) -> Vec<Candidate> {
+pub fn candidates(group: &[&Backup], is_there: impl Fn(&Backup) -> bool) -> Vec<Candidate> {
     let candidate = |backup: &&Backup| Candidate {
         made_at: backup.made_at,
         is_complete: backup.state == BackupState::Complete && is_there(backup),

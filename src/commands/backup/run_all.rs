@@ -1,18 +1,18 @@
 //! All projects and the server, one after the other: what a timer runs.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{create, drill, host, offsite, repository, rotate};
+use super::{create, drill, host, offsite, repository, rotate, tag};
 use crate::{
     commands::Context,
     config::Drill,
     error::{Error, Kind, Result},
     names::ProjectName,
-    registry::{Backup, BackupKind, BackupOrigin},
-    sys::restic::Repository,
+    registry::{BackupKind, BackupOrigin},
+    sys::restic::{Repository, UNREACHABLE},
     ui::elapsed,
 };
 
@@ -38,9 +38,14 @@ pub struct Args {
 struct All {
     complete: Vec<String>,
     proven: Vec<String>,
+    /// What went to the second place, what had failed to go there before included.
+    copied: Vec<String>,
     removed: usize,
     failed: Vec<Failed>,
     milliseconds: u128,
+    /// Nobody answers there: the others need not find that out by themselves.
+    #[serde(skip)]
+    is_cut_off: bool,
 }
 
 #[derive(Serialize)]
@@ -65,9 +70,14 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
         one(args, cx, &open.repository, name, &mut all)?;
     }
     let made = host::make(cx, &open.repository, BackupOrigin::Scheduled);
-    let kept = made.and_then(|backup| elsewhere(cx, backup));
-    all.note("the server", kept.map(|backup| backup.id.to_string()))?;
-    match rotate::all(cx, false) {
+    all.note("the server", made.map(|backup| backup.id.to_string()))?;
+    elsewhere(cx, None, &mut all)?;
+    // Projects that are gone have left some, too.
+    let left = cx.registry()?.all_backups()?.into_iter().filter_map(|backup| backup.project);
+    for name in left.filter(|name| !names.contains(name)).collect::<BTreeSet<_>>() {
+        elsewhere(cx, Some(&name), &mut all)?;
+    }
+    match rotate::all(cx, false, !all.is_cut_off) {
         Ok(rotated) => all.removed = rotated.removed.len(),
         Err(error) => all.fail("rotate", error)?,
     }
@@ -89,12 +99,7 @@ fn one(
         Err(error) => return all.fail(name.as_str(), error),
     };
     all.complete.push(format!("{name} {}", backup.id));
-    let copied = elsewhere(cx, backup.clone()).map(|_| ());
-    if let Err(error) = copied {
-        let noted = cx.record(Some(name), "backup copy", Err(Error::failed(error.to_string())));
-        drop(noted);
-        all.fail(&format!("{name}, elsewhere"), error)?;
-    }
+    elsewhere(cx, Some(name), all)?;
     if args.no_drill || !is_due(cx, name)? {
         return Ok(());
     }
@@ -106,11 +111,20 @@ fn one(
     Ok(())
 }
 
-fn elsewhere(cx: &mut Context, mut backup: Backup) -> Result<Backup> {
-    if offsite::of(cx)?.is_some() {
-        offsite::copy(cx, &mut backup)?;
+/// What it lacks goes to the second place.
+fn elsewhere(cx: &mut Context, name: Option<&ProjectName>, all: &mut All) -> Result<()> {
+    if all.is_cut_off {
+        return Ok(());
     }
-    Ok(backup)
+    let of = tag(name);
+    let sent = match offsite::send(cx, name) {
+        Ok(sent) => sent,
+        Err(error) => return all.fail(&format!("{of}, elsewhere"), error),
+    };
+    all.copied.extend(sent.copied.iter().map(|id| format!("{of} {id}")));
+    let Some((id, error)) = sent.failed else { return Ok(()) };
+    all.is_cut_off = error.code == UNREACHABLE;
+    all.fail(&format!("{of} {id}, elsewhere"), error)
 }
 
 /// Whether it is time to prove one: a week after the last, and at once where the last one failed.
@@ -166,9 +180,10 @@ fn report(cx: &Context, all: &All) -> Result<()> {
     let took = std::time::Duration::from_millis(u64::try_from(all.milliseconds).unwrap_or(0));
     let mut text: String = all.complete.iter().map(|line| format!("  {line}\n")).collect();
     text.push_str(&format!(
-        "{} complete, {} proven, {} old ones gone ({})\n",
+        "{} complete, {} proven, {} copied, {} old ones gone ({})\n",
         all.complete.len(),
         all.proven.len(),
+        all.copied.len(),
         all.removed,
         elapsed(took)
     ));

@@ -1,20 +1,19 @@
 //! The timer that makes backups by itself.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::repository;
 use crate::{
-    commands::Context,
+    commands::{Context, timer::Timer},
     error::{Error, Result},
-    sys::{Owner, signals::Changing, systemd::Verb},
+    sys::signals::Changing,
 };
 
-const SERVICE: &str = "/etc/systemd/system/hostkit-backup.service";
-const TIMER: &str = "/etc/systemd/system/hostkit-backup.timer";
-const WANTED: &str = "/etc/systemd/system/timers.target.wants/hostkit-backup.timer";
-const UNIT: &str = "hostkit-backup.timer";
+const TIMER: Timer = Timer {
+    name: "hostkit-backup",
+    service: "systemd/backup-all.service",
+    timer: "systemd/backup-all.timer",
+};
 
 /// Back all projects up every day
 ///
@@ -57,11 +56,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     if args.off {
         remove(cx)?;
     } else {
-        let set = set(cx, time);
-        if set.is_err() {
-            let _ = remove(cx);
-        }
-        set?;
+        TIMER.set(cx, &Values { time })?;
     }
     cx.record(None, "backup setup-timer", Ok(()))?;
     let data = Set { on: !args.off, time: (!args.off).then_some(time) };
@@ -89,40 +84,16 @@ fn check(time: &str) -> Result<&str> {
     }
 }
 
-fn set(cx: &Context, time: &str) -> Result<()> {
-    #[derive(Serialize)]
-    struct Values<'a> {
-        time: &'a str,
-    }
-    let templates = cx.templates()?;
-    let values = Values { time };
-    for (path, name) in
-        [(SERVICE, "systemd/backup-all.service"), (TIMER, "systemd/backup-all.timer")]
-    {
-        let text = templates.render(name, &values)?;
-        cx.host.write(Path::new(path), text.as_bytes(), Owner::ROOT, 0o644)?;
-    }
-    let wants = Path::new("/etc/systemd/system/timers.target.wants");
-    cx.host.make_dir(wants, Owner::ROOT, 0o755)?;
-    cx.host.replace_link(Path::new(WANTED), Path::new(TIMER))?;
-    cx.host.daemon_reload()?;
-    cx.host.unit_job(Verb::Restart, UNIT)
+#[derive(Serialize)]
+struct Values<'a> {
+    time: &'a str,
 }
 
 /// Takes the timer away, if there is one.
 pub fn remove(cx: &Context) -> Result<()> {
-    if !is_on(cx)? && cx.host.meta(Path::new(SERVICE))?.is_none() {
-        return Ok(());
-    }
-    if cx.host.unit(UNIT)?.is_active() {
-        cx.host.unit_job(Verb::Stop, UNIT)?;
-    }
-    for path in [WANTED, TIMER, SERVICE] {
-        cx.host.remove_file(Path::new(path))?;
-    }
-    cx.host.daemon_reload()
+    TIMER.remove(cx)
 }
 
 pub fn is_on(cx: &Context) -> Result<bool> {
-    Ok(cx.host.meta(Path::new(WANTED))?.is_some())
+    TIMER.is_on(cx)
 }

@@ -112,6 +112,8 @@ struct Info {
     stays: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     dump_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mysql_path: Option<String>,
 }
 
 impl Command {
@@ -168,7 +170,7 @@ fn create(args: &CreateArgs, cx: &mut Context) -> Result<()> {
         format!(
             "{} holds {} and the environment\nNext:  hostkit checkpoint restore {name} {}\n",
             made.id,
-            made.dump.map_or("no database".into(), |n| format!("the database ({})", bytes(n))),
+            made.bytes().map_or("no database".into(), |n| format!("the database ({})", bytes(n))),
             made.id
         )
     };
@@ -207,6 +209,8 @@ fn info(args: &OneArgs, cx: &mut Context) -> Result<()> {
     let variables = crate::envfile::EnvFile::parse(&env)?.variables().count();
     let dump_path =
         checkpoint.dump.map(|_| take::dump_path(&name, &checkpoint.id).display().to_string());
+    let mysql_path =
+        checkpoint.mysql.map(|_| take::mysql_path(&name, &checkpoint.id).display().to_string());
     let told = |what: &str, value: &str| format!("{what:<12} {value}\n");
     let mut text = told("checkpoint", checkpoint.id.as_str());
     text += &told("kind", checkpoint.kind.as_str());
@@ -218,10 +222,12 @@ fn info(args: &OneArgs, cx: &mut Context) -> Result<()> {
     let stays = stays(&checkpoint);
     text += &told("stays", &stays);
     text += &told("variables", &variables.to_string());
-    for (what, value) in [("dump", &dump_path), ("note", &checkpoint.note)] {
+    for (what, value) in
+        [("dump", &dump_path), ("in MariaDB", &mysql_path), ("note", &checkpoint.note)]
+    {
         text += &value.as_ref().map_or_else(String::new, |value| told(what, value));
     }
-    let data = Info { checkpoint, variables, stays, dump_path };
+    let data = Info { checkpoint, variables, stays, dump_path, mysql_path };
     cx.ui.result("checkpoint info", Some(name.as_str()), &data, &text);
     Ok(())
 }
@@ -245,10 +251,11 @@ fn latest(args: &LatestArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
     cx.registry()?.project(&name)?;
     let all = cx.registry()?.checkpoints(&name)?;
-    let newest = all.into_iter().find(|checkpoint| checkpoint.dump.is_some()).ok_or_else(|| {
-        Error::missing("no_checkpoint", format!("{name} has no checkpoint of its database"))
-            .hint(format!("take one: `hostkit checkpoint create {name}`"))
-    })?;
+    let newest =
+        all.into_iter().find(|checkpoint| checkpoint.bytes().is_some()).ok_or_else(|| {
+            Error::missing("no_checkpoint", format!("{name} has no checkpoint of its database"))
+                .hint(format!("take one: `hostkit checkpoint create {name}`"))
+        })?;
     let text = format!("{}\n", newest.id);
     cx.ui.result("checkpoint latest", Some(name.as_str()), &newest, &text);
     Ok(())
@@ -275,7 +282,7 @@ fn list(args: &ListArgs, cx: &mut Context) -> Result<()> {
             checkpoint.id.to_string(),
             checkpoint.kind.as_str().to_owned(),
             ago(checkpoint.made_at),
-            checkpoint.dump.map_or("-".into(), bytes),
+            checkpoint.bytes().map_or("-".into(), bytes),
             checkpoint.release.as_ref().map_or("-".into(), ToString::to_string),
             checkpoint.note.clone().unwrap_or_default(),
         ]);

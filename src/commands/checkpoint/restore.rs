@@ -1,18 +1,18 @@
 //! Puts a project's database, and its environment if asked for, back to a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{find, take};
 use crate::{
-    commands::{Context, confirm, secrets},
+    commands::{Context, confirm, db::mysql, secrets},
     envfile::EnvFile,
     error::{Error, Result},
     names::{CheckpointId, ProjectName},
     projects::{self, Comes, ManagedEnv},
     registry::{Checkpoint, NewOperation, Project, Way},
-    steps::Restored,
+    steps::{AnyStep, MysqlRestored, Restored},
     ui::{ago, bytes},
 };
 
@@ -63,7 +63,7 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let project = cx.registry()?.living_project(&name)?;
     let checkpoint = find(cx, &name, &id)?;
     let with_env = args.env || args.env_only;
-    let with_database = checkpoint.dump.is_some() && !args.env_only;
+    let with_database = checkpoint.bytes().is_some() && !args.env_only;
     if !with_database && !with_env {
         return Err(Error::usage("no_dump", format!("{id} holds no database"))
             .hint("to put its environment back: `--env`"));
@@ -73,8 +73,8 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     })?;
     let env = with_env.then(|| env_of(cx, &name, &id)).transpose()?;
     let env = env.map(|env| secrets::as_today(cx, &name, &env)).transpose()?;
-    let dump = with_database.then(|| take::dump_path(&name, &id));
-    let settled = put_back(cx, &project, "checkpoint restore", dump, env.as_deref())?;
+    let dumps = if with_database { Dumps::of(&name, &checkpoint) } else { Dumps::default() };
+    let settled = put_back(cx, &project, "checkpoint restore", dumps, env.as_deref())?;
     let data =
         Done { checkpoint: &id, before: Some(&settled.id), database: with_database, env: with_env };
     let text = format!(
@@ -86,35 +86,63 @@ pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// What a project's databases are put back to.
+#[derive(Default)]
+pub struct Dumps {
+    pub postgres: Option<PathBuf>,
+    pub mysql: Option<PathBuf>,
+}
+
+impl Dumps {
+    /// Those of a checkpoint.
+    pub fn of(name: &ProjectName, checkpoint: &Checkpoint) -> Self {
+        Self {
+            postgres: checkpoint.dump.map(|_| take::dump_path(name, &checkpoint.id)),
+            mysql: checkpoint.mysql.map(|_| take::mysql_path(name, &checkpoint.id)),
+        }
+    }
+
+    /// The changes of the databases alone, which fail before they begin where there is no room.
+    pub fn steps(
+        self,
+        cx: &Context,
+        project: &Project,
+        before: &CheckpointId,
+    ) -> Result<Vec<AnyStep>> {
+        let mut steps = Vec::new();
+        if let Some(dump) = self.postgres {
+            steps.push(from_dump(cx, project, dump, before)?.into());
+        }
+        if let Some(dump) = self.mysql {
+            steps.push(from_mysql(cx, project, dump, before)?.into());
+        }
+        Ok(steps)
+    }
+}
+
 /// Reads a dump into a new database that takes the place of the present one, which becomes a
 /// checkpoint: the way in which any of them comes back. An environment goes back with it.
 pub fn put_back(
     cx: &mut Context,
     project: &Project,
     verb: &'static str,
-    dump: Option<PathBuf>,
+    dumps: Dumps,
     env: Option<&str>,
 ) -> Result<Checkpoint> {
     let name = &project.name;
     take::settle(cx, project)?;
     let before = take::announce(cx, project)?;
-    let restored = dump.map(|dump| from_dump(cx, project, dump, &before.id)).transpose();
+    let restored = dumps.steps(cx, project, &before.id);
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(name), verb, actor: &actor, way: Way::Undo };
     let done = restored.and_then(|restored| {
         cx.carry_out(&new, None, |_, _| {
-            Ok((
-                projects::data_plan(
-                    project,
-                    restored.map(|step| Comes::Back(vec![step.into()])),
-                    env,
-                ),
-                Vec::new(),
-            ))
+            let comes = (!restored.is_empty()).then_some(Comes::Back(restored));
+            Ok((projects::data_plan(project, comes, env), Vec::new()))
         })
     });
     if let Err(error) = done {
-        take::forget(cx, name, &before.id)?;
+        take::forget_failed(cx, name, &before.id, &error)?;
         return Err(error);
     }
     let settled = settle_after(cx, project)?.unwrap_or(before);
@@ -134,7 +162,7 @@ pub fn settle_after(cx: &mut Context, project: &Project) -> Result<Option<Checkp
 
 /// What will be restored, in a person's words.
 pub fn told(checkpoint: &Checkpoint) -> String {
-    let size = checkpoint.dump.map_or("no database".into(), bytes);
+    let size = checkpoint.bytes().map_or("no database".into(), bytes);
     let at = checkpoint.made_at.strftime("%-d %b %Y, %H:%M UTC");
     format!("{at} ({}, {size})", ago(checkpoint.made_at))
 }
@@ -154,14 +182,30 @@ pub fn refused(name: &ProjectName, why: &str, again: &str) -> Error {
         .hint(format!("answer `y`, or: `{again}`"))
 }
 
-/// The change of the database alone, which fails before it begins where there is no room for it.
-pub fn step(
+fn check_dump(cx: &Context, dump: &Path) -> Result<()> {
+    if cx.host.meta(dump)?.is_none() {
+        return Err(Error::missing("no_dump", "the dump is gone")
+            .caused_by(format!("there is no `{}`", dump.display())));
+    }
+    Ok(())
+}
+
+fn from_mysql(
     cx: &Context,
     project: &Project,
-    checkpoint: &Checkpoint,
+    dump: PathBuf,
     before: &CheckpointId,
-) -> Result<Restored> {
-    from_dump(cx, project, take::dump_path(&project.name, &checkpoint.id), before)
+) -> Result<MysqlRestored> {
+    let name = &project.name;
+    if !project.mysql {
+        return Err(Error::conflict("no_database", format!("{name} has no database in MariaDB"))
+            .hint(format!("make one first: `hostkit db create {name} --mysql`")));
+    }
+    check_dump(cx, &dump)?;
+    mysql::entry(cx, project)?;
+    take::check_mysql_room(cx, name, 2)?;
+    let kept = take::mysql_path(name, before);
+    Ok(projects::mysql_restored(project, dump, kept, before))
 }
 
 fn from_dump(
@@ -175,11 +219,19 @@ fn from_dump(
         return Err(Error::conflict("no_database", format!("{name} has no database"))
             .hint(format!("make one first: `hostkit db create {name}`")));
     }
-    if cx.host.meta(&dump)?.is_none() {
-        return Err(Error::missing("no_dump", "the dump is gone")
-            .caused_by(format!("there is no `{}`", dump.display())));
-    }
+    check_dump(cx, &dump)?;
     take::check_room(cx, &name.database(), 2)?;
+    restored(cx, project, dump, before)
+}
+
+/// The database as a dump has it: filled by the project's own login.
+pub fn restored(
+    cx: &Context,
+    project: &Project,
+    dump: PathBuf,
+    before: &CheckpointId,
+) -> Result<Restored> {
+    let name = &project.name;
     let login = take::login(cx, project)?;
     Ok(Restored {
         database: name.database(),

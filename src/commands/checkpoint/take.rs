@@ -8,11 +8,11 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    commands::Context,
-    error::{Error, Result},
+    commands::{Context, db::mysql},
+    error::{Error, Kind, Result},
     names::{CheckpointId, ProjectName},
     registry::{Checkpoint, CheckpointKind, Project},
-    steps::{aside, waits_for},
+    steps::{aside, mysql_aside, mysql_next, waits_for},
     sys::{Owner, databases::Login},
 };
 
@@ -37,6 +37,11 @@ pub fn env_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
 
 pub fn dump_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
     Path::new(ROOT).join(name.as_str()).join(format!("{id}.dump"))
+}
+
+/// That of the database in MariaDB.
+pub fn mysql_path(name: &ProjectName, id: &CheckpointId) -> PathBuf {
+    env_path(name, id).with_extension("mysql")
 }
 
 /// Where a dump lies that comes from elsewhere, until it is read.
@@ -88,6 +93,7 @@ pub fn begin(
         kind,
         release: project.live.as_ref().map(|live| live.id.clone()),
         dump: None,
+        mysql: None,
         note: note.map(str::to_owned),
         actor: cx.caller.actor(),
         made_at: Timestamp::now(),
@@ -104,6 +110,13 @@ pub fn fill(cx: &Context, project: &Project, new: &mut Checkpoint) -> Result<()>
             remove_files(cx, &project.name, &new.id)?;
         }
         new.dump = Some(dumped?);
+    }
+    if project.mysql {
+        let dumped = dump_mysql(cx, project, &new.id);
+        if dumped.is_err() {
+            remove_files(cx, &project.name, &new.id)?;
+        }
+        new.mysql = Some(dumped?);
     }
     Ok(())
 }
@@ -135,6 +148,31 @@ fn dump(cx: &Context, project: &Project, id: &CheckpointId, database: &str) -> R
     })?;
     cx.host.rename(&part, &whole)?;
     Ok(bytes)
+}
+
+fn dump_mysql(cx: &Context, project: &Project, id: &CheckpointId) -> Result<u64> {
+    check_mysql_room(cx, &project.name, 1)?;
+    let entry = mysql::entry(cx, project)?;
+    let whole = mysql_path(&project.name, id);
+    let part = whole.with_extension("part");
+    cx.host.remove_file(&part)?;
+    let bytes = cx.host.dump_mysql(&project.name.database(), &entry, &part).map_err(|error| {
+        let what = format!("could not take a checkpoint of the database of {}", project.name);
+        Error { message: what, ..error }.coded("no_checkpoint")
+    })?;
+    cx.host.rename(&part, &whole)?;
+    Ok(bytes)
+}
+
+/// As [`check_room`], of a database in MariaDB.
+pub fn check_mysql_room(cx: &Context, name: &ProjectName, copies: u64) -> Result<()> {
+    let size = cx.host.mysql_size(&name.database())?;
+    let wanted = size.saturating_mul(copies).saturating_add(cx.config.disk.reserve.0);
+    let what = format!("the database `{}` takes {}", name.database(), crate::ui::bytes(size));
+    for dir in [ROOT, "/var/lib/mysql"] {
+        check_space(cx, Path::new(dir), wanted, &what)?;
+    }
+    Ok(())
 }
 
 /// As the project's own role, by the password in its `.env`.
@@ -182,6 +220,7 @@ pub fn check_space(cx: &Context, dir: &Path, wanted: u64, what: &str) -> Result<
 
 /// Makes a checkpoint of what a restoration has put aside, and lets go of it.
 pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>> {
+    settle_mysql(cx, project)?;
     let name = &project.name;
     let aside = aside(&name.database());
     let Some(waiting) = project.postgres.then(|| cx.host.database(&aside)).transpose()?.flatten()
@@ -205,6 +244,27 @@ pub fn settle(cx: &mut Context, project: &Project) -> Result<Option<Checkpoint>>
     }
     cx.host.drop_database(&aside)?;
     Ok(Some(checkpoint))
+}
+
+/// Lets go of what a restoration in MariaDB has put aside: a dump of it was kept before.
+fn settle_mysql(cx: &mut Context, project: &Project) -> Result<()> {
+    let name = &project.name;
+    if !project.mysql {
+        return Ok(());
+    }
+    for checkpoint in cx.registry()?.checkpoints(name)? {
+        let kept = mysql_path(name, &checkpoint.id);
+        if checkpoint.mysql.is_none() && cx.host.meta(&kept)?.is_some() {
+            let bytes = std::fs::metadata(&kept).map_or(0, |meta| meta.len());
+            cx.registry()?.add_mysql_dump(name, &checkpoint.id, bytes)?;
+        }
+        cx.host.remove_file(&kept.with_extension("programs"))?;
+    }
+    for beside in [mysql_aside(&name.database()), mysql_next(&name.database())] {
+        cx.host.end_mysql_filler(&beside)?;
+        cx.host.drop_mysql_database(&beside)?;
+    }
+    Ok(())
 }
 
 /// Takes away those that have outlived their use. What a person took stays.
@@ -253,8 +313,21 @@ pub fn forget(cx: &mut Context, name: &ProjectName, id: &CheckpointId) -> Result
     remove_files(cx, name, id)
 }
 
+/// Forgets one that was announced for what has failed, unless its files are what an undo needs that
+/// is still to come.
+pub fn forget_failed(
+    cx: &mut Context,
+    name: &ProjectName,
+    id: &CheckpointId,
+    error: &Error,
+) -> Result<()> {
+    if error.kind == Kind::Stuck { Ok(()) } else { forget(cx, name, id) }
+}
+
 fn remove_files(cx: &Context, name: &ProjectName, id: &CheckpointId) -> Result<()> {
     cx.host.remove_file(&dump_path(name, id))?;
+    cx.host.remove_file(&mysql_path(name, id))?;
+    cx.host.remove_file(&env_path(name, id).with_extension("programs"))?;
     cx.host.remove_file(&part_path(name, id))?;
     cx.host.remove_file(&new_path(name, id))?;
     cx.host.remove_file(&env_path(name, id))
@@ -293,13 +366,19 @@ pub fn find_again(cx: &mut Context, name: &ProjectName) -> Result<()> {
     ids.retain(|id| !known.iter().any(|checkpoint| checkpoint.id == *id));
     ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     for id in ids {
-        let dump = std::fs::metadata(dump_path(name, &id)).ok().map(|meta| meta.len());
+        let length = |path: PathBuf| std::fs::metadata(path).ok().map(|meta| meta.len());
+        let (dump, mysql) = (length(dump_path(name, &id)), length(mysql_path(name, &id)));
         let found = Checkpoint {
             made_at: taken_at(&id).unwrap_or_else(Timestamp::now),
             id,
-            kind: if dump.is_some() { CheckpointKind::Manual } else { CheckpointKind::Env },
+            kind: if dump.or(mysql).is_some() {
+                CheckpointKind::Manual
+            } else {
+                CheckpointKind::Env
+            },
             release: None,
             dump,
+            mysql,
             note: Some("found on the server".into()),
             actor: cx.caller.actor(),
         };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::with_database;
+use super::{mysql, with_database};
 use crate::{
     commands::{Context, checkpoint::take, confirm, facts},
     error::{Error, Kind, Result},
@@ -19,10 +19,16 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit db create my-shop
+  hostkit db create my-blog --mysql
   hostkit db create my-shop && hostkit service restart my-shop")]
 pub struct CreateArgs {
     /// Project to make it for
     pub name: String,
+
+    /// In MariaDB: `MYSQL_URL` and its parts are in `.env` then, and `DATABASE_URL` where there is
+    /// no other
+    #[arg(long)]
+    mysql: bool,
 }
 
 /// Take a project's database away, after a last checkpoint
@@ -35,6 +41,9 @@ pub struct CreateArgs {
 pub struct DeleteArgs {
     /// Project whose database to take away
     pub name: String,
+
+    #[command(flatten)]
+    which: mysql::Which,
 
     /// Name the project once more instead of being asked
     #[arg(long, value_name = "NAME")]
@@ -54,6 +63,9 @@ struct Deleted {
 }
 
 pub(super) fn create(args: &CreateArgs, cx: &mut Context) -> Result<()> {
+    if args.mysql {
+        return mysql::create(args, cx);
+    }
     let name: ProjectName = args.name.parse()?;
     refuse_existing(&cx.registry()?.living_project(&name)?)?;
     cx.host.postgres_version()?;
@@ -109,7 +121,7 @@ type Make = fn(
 ) -> Result<crate::plan::Plan>;
 
 /// The project as it is to be: its plan and its row, both or neither.
-fn change(cx: &mut Context, wanted: &Project, verb: &str, make: Make) -> Result<()> {
+pub(super) fn change(cx: &mut Context, wanted: &Project, verb: &str, make: Make) -> Result<()> {
     let actor = cx.caller.actor();
     let new = NewOperation { project: Some(&wanted.name), verb, actor: &actor, way: Way::Undo };
     cx.carry_out(&new, None, |cx, _| {
@@ -123,16 +135,19 @@ fn change(cx: &mut Context, wanted: &Project, verb: &str, make: Make) -> Result<
 
 pub(super) fn delete(args: &DeleteArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
-    with_database(cx, &name)?;
+    if args.which.of(cx, &name)?.1 == mysql::Engine::Mysql {
+        return mysql::delete(args, cx);
+    }
     agree(args, &name)?;
     let held = cx.take_project(&name, "db delete")?;
     let project = with_database(cx, &name)?;
     take::settle(cx, &project)?;
     let note = "the database, before it was deleted";
-    let kept = take::take(cx, &project, CheckpointKind::Manual, Some(note))?;
+    let alone = Project { mysql: false, ..project.clone() };
+    let kept = take::take(cx, &alone, CheckpointKind::Manual, Some(note))?;
     let wanted = Project { postgres: false, ..project };
     if let Err(error) = change(cx, &wanted, "db delete", projects::no_database_plan) {
-        take::forget(cx, &name, &kept.id)?;
+        take::forget_failed(cx, &name, &kept.id, &error)?;
         return Err(error);
     }
     finish_removal(cx, &wanted).map_err(|error| {
@@ -152,7 +167,7 @@ pub(super) fn delete(args: &DeleteArgs, cx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn agree(args: &DeleteArgs, name: &ProjectName) -> Result<()> {
+pub(super) fn agree(args: &DeleteArgs, name: &ProjectName) -> Result<()> {
     let refused = |why: &str| {
         Error::usage("not_confirmed", format!("the database of {name} was not deleted"))
             .caused_by(why.to_owned())
@@ -174,6 +189,13 @@ fn agree(args: &DeleteArgs, name: &ProjectName) -> Result<()> {
 /// Takes away a database that was given up, if it is still there.
 pub fn finish_removal(cx: &Context, project: &Project) -> Result<()> {
     cx.host.remove_file(&take::incoming_path(&project.name))?;
+    if !project.mysql && cx.config.mysql.enabled {
+        // Of a server that is gone nothing is to be found there.
+        match projects::mysql_given_up(&project.name).remove(&cx.host) {
+            Err(error) if error.code == "no_mysql" => {}
+            done => done?,
+        }
+    }
     if project.postgres {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::with_database;
+use super::mysql::{self, Engine, Which};
 use crate::{
     commands::{
         Context,
@@ -19,22 +19,27 @@ use crate::{
     error::{Context as _, Error, Result},
     names::{CheckpointId, ProjectName},
     registry::Project,
-    sys::{Owner, relay, signals::Changing},
+    sys::{Owner, databases::Login, mysql::Entry, relay, signals::Changing},
     ui::bytes,
 };
 
 /// Dump a project's database into a file
 ///
 /// As the project's own role, in PostgreSQL's custom format: `pg_restore` and `hostkit db restore`
-/// read it. Without --output it goes to standard output. It is no backup that hostkit keeps.
+/// read it. Of MariaDB it is SQL, packed by gzip: `zcat` and `mariadb` read it, too. Without
+/// --output it goes to standard output. It is no backup that hostkit keeps.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit db backup my-shop --output /root/my-shop.dump
   hostkit db backup my-shop > my-shop.dump
-  ssh my-shop@server hostkit db backup > my-shop.dump")]
+  ssh my-shop@server hostkit db backup > my-shop.dump
+  hostkit db backup my-blog > my-blog.sql.gz")]
 pub struct BackupArgs {
     /// Project whose database to dump
     pub name: String,
+
+    #[command(flatten)]
+    which: Which,
 
     /// Write it to this new file
     #[arg(long, short = 'o', value_name = "FILE")]
@@ -49,12 +54,13 @@ pub struct BackupArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit db restore my-shop my-shop.dump
-  hostkit db restore my-shop - --yes < my-shop.dump")]
+  hostkit db restore my-shop - --yes < my-shop.dump
+  hostkit db restore my-blog my-blog.sql.gz")]
 pub struct RestoreArgs {
     /// Project whose database to put back
     pub name: String,
 
-    /// A dump in PostgreSQL's custom format; `-` is standard input
+    /// A dump in PostgreSQL's custom format, or SQL for MariaDB, packed or not; `-` is standard input
     file: String,
 
     /// Do not ask
@@ -82,24 +88,61 @@ const MAGIC: &[u8] = b"PGDMP";
 
 pub(super) fn backup(args: &BackupArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
-    let project = with_database(cx, &name)?;
+    let (project, engine) = args.which.of(cx, &name)?;
+    let source = Source::of(cx, &project, engine)?;
     match &args.output {
-        Some(file) => into_file(args, cx, &project, file),
-        None => into_output(cx, &project),
+        Some(file) => into_file(args, cx, &source, file),
+        None => into_output(cx, &source),
     }
 }
 
-fn into_file(args: &BackupArgs, cx: &mut Context, project: &Project, file: &Path) -> Result<()> {
-    let name = &project.name;
+/// A database, and who reads it.
+struct Source {
+    name: ProjectName,
+    login: Opened,
+}
+
+enum Opened {
+    Mysql(Entry),
+    Postgres(Login),
+}
+
+impl Source {
+    fn of(cx: &Context, project: &Project, engine: Engine) -> Result<Self> {
+        let login = match engine {
+            Engine::Mysql => Opened::Mysql(mysql::entry(cx, project)?),
+            Engine::Postgres => Opened::Postgres(take::login(cx, project)?),
+        };
+        Ok(Self { name: project.name.clone(), login })
+    }
+
+    fn dump_into(&self, cx: &Context, path: &Path) -> Result<u64> {
+        let database = self.name.database();
+        match &self.login {
+            Opened::Mysql(entry) => cx.host.dump_mysql(&database, entry, path),
+            Opened::Postgres(login) => cx.host.dump_database(&database, login, path),
+        }
+    }
+
+    fn dump_to(&self, cx: &Context, to: File) -> Result<()> {
+        let database = self.name.database();
+        match &self.login {
+            Opened::Mysql(entry) => cx.host.dump_mysql_to(&database, entry, to),
+            Opened::Postgres(login) => cx.host.dump_to(&database, login, to),
+        }
+    }
+}
+
+fn into_file(args: &BackupArgs, cx: &mut Context, source: &Source, file: &Path) -> Result<()> {
+    let name = &source.name;
     may_name_paths(&cx.caller, "let it come by standard output: `hostkit db backup > FILE`")?;
     let path = cx.started_in.join(file);
     if cx.host.meta(&path)?.is_some() {
         return Err(Error::conflict("file_exists", format!("`{}` exists already", path.display()))
             .hint("name another file: a dump replaces none"));
     }
-    let login = take::login(cx, project)?;
     let _changing = Changing::begin();
-    let dumped = cx.host.dump_database(&name.database(), &login, &path);
+    let dumped = source.dump_into(cx, &path);
     if dumped.is_err() {
         cx.host.remove_file(&path)?;
     }
@@ -118,8 +161,8 @@ fn into_file(args: &BackupArgs, cx: &mut Context, project: &Project, file: &Path
 }
 
 /// By a pipe: what runs as the project never holds a file of whoever asked.
-fn into_output(cx: &mut Context, project: &Project) -> Result<()> {
-    let name = &project.name;
+fn into_output(cx: &mut Context, source: &Source) -> Result<()> {
+    let name = &source.name;
     if cx.ui.voice.json {
         return Err(Error::usage("no_json", "the dump itself goes to standard output")
             .hint("name a file: `--output FILE`, or leave `--json` out"));
@@ -128,7 +171,6 @@ fn into_output(cx: &mut Context, project: &Project) -> Result<()> {
         return Err(Error::usage("terminal", "a dump is nothing to be read on a terminal")
             .hint(format!("send it to a file: `hostkit db backup {name} > {name}.dump`")));
     }
-    let login = take::login(cx, project)?;
     let failed = || "could not hand the dump on".to_owned();
     let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(failed)?;
     let copied = std::thread::spawn(move || {
@@ -136,7 +178,7 @@ fn into_output(cx: &mut Context, project: &Project) -> Result<()> {
         let mut out = std::io::stdout().lock();
         std::io::copy(&mut from, &mut out).and_then(|n| out.flush().map(|()| n))
     });
-    let dumped = cx.host.dump_to(&name.database(), &login, File::from(to));
+    let dumped = source.dump_to(cx, File::from(to));
     let copied = copied.join().unwrap_or_else(|_| Err(std::io::Error::other("no thread")));
     let done = dumped.and_then(|()| copied.context(failed).map(|_| ()));
     let told = done.as_ref().copied().map_err(|e| Error::failed(e.to_string()));
@@ -148,7 +190,7 @@ fn into_output(cx: &mut Context, project: &Project) -> Result<()> {
 
 pub(super) fn restore(args: &RestoreArgs, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
-    with_database(cx, &name)?;
+    Which::default().of(cx, &name)?;
     let mut source = open(args, cx)?;
     let question = format!(
         "This puts the database of {name} back to `{}`. What is there now becomes a checkpoint. Go on? [y/N]",
@@ -159,13 +201,18 @@ pub(super) fn restore(args: &RestoreArgs, cx: &mut Context) -> Result<()> {
         restore::refused(&name, why, &again)
     })?;
     let held = cx.take_project(&name, "db restore")?;
-    let project = with_database(cx, &name)?;
+    let (project, _) = Which::default().of(cx, &name)?;
     take::settle(cx, &project)?;
     let spool = take::incoming_path(&name);
     let _changing = Changing::begin();
-    let size = receive(cx, &mut source, &spool);
-    let settled = size.and_then(|size| {
-        let before = restore::put_back(cx, &project, "db restore", Some(spool.clone()), None)?;
+    let size = receive(cx, &project, &mut source, &spool);
+    let settled = size.and_then(|(size, engine)| {
+        let mut dumps = restore::Dumps::default();
+        match engine {
+            Engine::Mysql => dumps.mysql = Some(spool.clone()),
+            Engine::Postgres => dumps.postgres = Some(spool.clone()),
+        }
+        let before = restore::put_back(cx, &project, "db restore", dumps, None)?;
         Ok((size, before.id))
     });
     cx.host.remove_file(&spool)?;
@@ -192,20 +239,29 @@ fn open(args: &RestoreArgs, cx: &Context) -> Result<Box<dyn Read>> {
 }
 
 /// Takes all of it in, to where nobody changes it while it is read.
-fn receive(cx: &Context, source: &mut dyn Read, spool: &Path) -> Result<u64> {
+fn receive(
+    cx: &Context,
+    project: &Project,
+    source: &mut dyn Read,
+    spool: &Path,
+) -> Result<(u64, Engine)> {
     let failed = || "could not take the dump in".to_owned();
     cx.host.write(spool, b"", Owner::ROOT, 0o600)?;
     let mut file = File::options().append(true).open(spool).context(failed)?;
     let mut part = vec![0; 1 << 20];
     let mut size = 0_u64;
     let mut checked = 0_u64;
+    let mut engine = Engine::Postgres;
     loop {
         let n = source.read(&mut part).context(failed)?;
         if n == 0 {
             break;
         }
         if size == 0 && !part[..n].starts_with(&MAGIC[..MAGIC.len().min(n)]) {
-            return Err(no_dump());
+            if !project.mysql {
+                return Err(no_dump());
+            }
+            engine = Engine::Mysql;
         }
         crate::sys::signals::check()?;
         file.write_all(&part[..n]).context(failed)?;
@@ -216,7 +272,7 @@ fn receive(cx: &Context, source: &mut dyn Read, spool: &Path) -> Result<u64> {
         }
     }
     file.sync_all().context(failed)?;
-    if size < 64 { Err(no_dump()) } else { Ok(size) }
+    if size < 64 { Err(no_dump()) } else { Ok((size, engine)) }
 }
 
 fn no_dump() -> Error {

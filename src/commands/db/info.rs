@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::with_database;
+use super::mysql::{self, Engine, Which};
 use crate::{
     commands::Context,
     error::{Error, Result},
@@ -28,22 +28,26 @@ pub struct ListArgs {}
 pub struct InfoArgs {
     /// Project whose database to show
     pub name: String,
+
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Serialize)]
-struct Line {
-    project: String,
-    database: String,
-    login: String,
+pub(super) struct Line {
+    pub(super) project: String,
+    pub(super) engine: &'static str,
+    pub(super) database: String,
+    pub(super) login: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    connections: Connections,
+    pub(super) size: Option<u64>,
+    pub(super) connections: Connections,
 }
 
 #[derive(Serialize)]
-struct Connections {
-    used: i64,
-    limit: u32,
+pub(super) struct Connections {
+    pub(super) used: i64,
+    pub(super) limit: u32,
 }
 
 #[derive(Serialize)]
@@ -63,6 +67,7 @@ fn login_of(cx: &Context, project: &crate::registry::Project) -> Result<String> 
 
 pub(super) fn list(_: &ListArgs, cx: &mut Context) -> Result<()> {
     let mut projects = cx.registry()?.projects()?;
+    let in_mysql = mysql::lines(cx, &projects)?;
     projects.retain(|project| project.postgres);
     let limit = cx.config.postgres.connections;
     let mut sizes = HashMap::new();
@@ -84,14 +89,18 @@ pub(super) fn list(_: &ListArgs, cx: &mut Context) -> Result<()> {
         let used = used.iter().filter_map(|role| sessions.get(role)).sum();
         lines.push(Line {
             project: name.to_string(),
+            engine: "postgresql",
             database: name.database(),
             login: login_of(cx, project)?,
             size: sizes.get(&name.database()).copied(),
             connections: Connections { used, limit },
         });
     }
+    lines.extend(in_mysql);
+    lines.sort_by(|one, other| one.project.cmp(&other.project));
     let mut table = Table::new(vec![
         Column::left("PROJECT"),
+        Column::left("ENGINE").extra(),
         Column::left("DATABASE"),
         Column::left("LOGIN").extra(),
         Column::right("SIZE"),
@@ -100,6 +109,7 @@ pub(super) fn list(_: &ListArgs, cx: &mut Context) -> Result<()> {
     for line in &lines {
         table.row(vec![
             line.project.clone(),
+            line.engine.into(),
             line.database.clone(),
             line.login.clone(),
             line.size.map_or("missing".into(), bytes),
@@ -117,7 +127,10 @@ pub(super) fn list(_: &ListArgs, cx: &mut Context) -> Result<()> {
 
 pub(super) fn info(args: &InfoArgs, cx: &mut Context) -> Result<()> {
     let name = args.name.parse()?;
-    let project = with_database(cx, &name)?;
+    let (project, engine) = args.which.of(cx, &name)?;
+    if engine == Engine::Mysql {
+        return mysql::info(cx, &project);
+    }
     let database = cx.host.database_info(&name.database())?.ok_or_else(|| {
         Error::missing("no_database", format!("the database `{}` is gone", name.database()))
             .hint(format!("see `hostkit drift {name}`, `hostkit checkpoint list {name}`"))

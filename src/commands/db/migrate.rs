@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::with_database;
+use super::mysql::Which;
 use crate::{
     commands::{Context, checkpoint::take, deploy::stage::Stage},
     error::{Error, Result},
@@ -46,9 +46,9 @@ struct Migrated {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let name = args.name.parse()?;
-    with_database(cx, &name)?;
+    Which::default().of(cx, &name)?;
     let held = cx.take_project(&name, "db migrate")?;
-    let project = with_database(cx, &name)?;
+    let (project, _) = Which::default().of(cx, &name)?;
     let Some(live) = project.live.clone() else {
         return Err(Error::missing("no_release", format!("nothing is deployed to {name} yet"))
             .hint(format!("hostkit deploy {name}")));
@@ -100,7 +100,7 @@ fn checkpoint(cx: &mut Context, project: &Project, stage: &mut Stage<'_>) -> Res
     stage.phase(cx, "checkpoint", |_| {
         take::fill(cx, project, &mut new)
             .map_err(|error| error.hint("migrate without one: `--no-checkpoint`"))?;
-        Ok(((), new.dump.map_or(String::new(), crate::ui::bytes)))
+        Ok(((), new.bytes().map_or(String::new(), crate::ui::bytes)))
     })?;
     take::record(cx, &project.name, &new)?;
     take::prune(cx, &project.name)?;

@@ -5,6 +5,7 @@ mod dump;
 mod extensions;
 mod info;
 mod migrate;
+pub mod mysql;
 mod rotate;
 mod shell;
 
@@ -76,7 +77,12 @@ fn with_database(cx: &mut Context, name: &ProjectName) -> Result<Project> {
     if project.postgres {
         return Ok(project);
     }
-    Err(Error::missing("no_database", format!("{name} has no database"))
+    let lacks = if project.mysql { "no database in PostgreSQL" } else { "no database" };
+    Err(without(name, lacks, "db create"))
+}
+
+fn without(name: &ProjectName, lacks: &str, make: &str) -> Error {
+    Error::missing("no_database", format!("{name} has {lacks}"))
         .caused_by("it was made without one")
-        .hint(format!("make one: `hostkit db create {name}`")))
+        .hint(format!("make one: `hostkit {make} {name}`"))
 }

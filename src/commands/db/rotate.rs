@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::with_database;
+use super::{
+    mysql::{self, Engine, Which},
+    with_database,
+};
 use crate::{
     commands::{Context, checkpoint::take, deploy::switch, facts},
     error::{Error, Result},
@@ -10,20 +13,23 @@ use crate::{
     projects::{self, Comes},
     registry::{NewOperation, Project, Way},
     secret::Secret,
-    steps::Handover,
 };
 
 /// Give a project's database another password, without a failed request
 ///
 /// Two roles take turns. The next one gets a new password and is tried, `.env` names it, and the
 /// project's processes move to it as in a deploy: behind the health check, with the old login
-/// valid until nothing runs with it. Then the old one ends, with its last connections.
+/// valid until nothing runs with it. Then the old one ends, with its last connections. In MariaDB
+/// it is one account, which has two passwords meanwhile; connections that are open then go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit db rotate my-shop")]
 pub struct Args {
     /// Project whose password to change
     pub name: String,
+
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Serialize)]
@@ -35,7 +41,9 @@ struct Rotated {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let name: ProjectName = args.name.parse()?;
-    with_database(cx, &name)?;
+    if args.which.of(cx, &name)?.1 == Engine::Mysql {
+        return mysql::rotate(cx, &name);
+    }
     cx.host.postgres_version()?;
     facts::check_room(cx)?;
     let held = cx.take_project(&name, "db rotate")?;
@@ -53,7 +61,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
             let data = Some(Comes::Anew(handover));
             switch::again(cx, &project, live, "db rotate", Some(&text), data)
         }
-        _ => write(cx, &project, handover, text),
+        _ => write(cx, &project, Comes::Anew(handover), text),
     };
     drop(held);
     done.map_err(|error| error.hint(format!("{name} still runs with the password that it had")))?;
@@ -77,7 +85,7 @@ fn check(cx: &Context, project: &Project) -> Result<()> {
 }
 
 /// Where nothing runs nothing has to move.
-fn write(cx: &mut Context, project: &Project, handover: Handover, text: String) -> Result<()> {
+pub(super) fn write(cx: &mut Context, project: &Project, comes: Comes, text: String) -> Result<()> {
     let actor = cx.caller.actor();
     let new = NewOperation {
         project: Some(&project.name),
@@ -85,7 +93,7 @@ fn write(cx: &mut Context, project: &Project, handover: Handover, text: String) 
         actor: &actor,
         way: Way::Undo,
     };
-    let mut facts = facts::of_switch()?;
+    let mut facts = facts::of_switch(&cx.host, project)?;
     facts.env = Some(text);
     if let Some(live) = &project.live {
         let is_complete = switch::is_complete(cx, &project.name, &live.id)?;
@@ -93,7 +101,7 @@ fn write(cx: &mut Context, project: &Project, handover: Handover, text: String) 
     }
     cx.carry_out(&new, None, |cx, _| {
         let templates = cx.templates()?;
-        let plan = projects::handover_plan(project, handover, &facts, &cx.config, &templates)?;
+        let plan = projects::handover_plan(project, comes, &facts, &cx.config, &templates)?;
         Ok((plan, Vec::new()))
     })
     .map(|_| ())

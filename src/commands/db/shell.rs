@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::with_database;
+use super::mysql::{self, Engine, Which};
 use crate::{
     commands::{
         Context,
@@ -13,11 +13,11 @@ use crate::{
     secret::Secret,
 };
 
-/// Open psql on a project's database, as the project
+/// Open psql, or mariadb, on a project's database, as the project
 ///
 /// It runs in the sandbox of the project's processes and logs in as they do, so it can do what
 /// they can. Statements come from `-c`, from standard input or from a terminal; the exit code is
-/// psql's own.
+/// the client's own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hostkit db shell my-shop
@@ -29,6 +29,9 @@ Exit codes: psql's own: 0, 1 where a statement of -c failed, 2 where there was n
 pub struct Args {
     /// Project whose database to open
     pub name: String,
+
+    #[command(flatten)]
+    which: Which,
 
     /// Run this and end
     #[arg(long, short = 'c', value_name = "SQL")]
@@ -46,10 +49,17 @@ pub struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode> {
     let name = args.name.parse()?;
     if cx.ui.voice.json {
-        return Err(Error::usage("no_json", "`db shell` has no JSON: its output is psql's own")
-            .hint(format!("leave `--json` out: `hostkit db shell {name} -c …`")));
+        return Err(Error::usage(
+            "no_json",
+            "`db shell` has no JSON: its output is the client's own",
+        )
+        .hint(format!("leave `--json` out: `hostkit db shell {name} -c …`")));
     }
-    let project = with_database(cx, &name)?;
+    let (project, engine) = args.which.of(cx, &name)?;
+    if engine == Engine::Mysql {
+        let (sql, tty) = (args.command.as_deref(), args.tty.as_deref());
+        return mysql::shell(cx, &project, sql, args.tuples_only, tty);
+    }
     let login = take::login(cx, &project)?;
     let mut words: Vec<String> =
         ["/usr/bin/psql", "--no-password", "--set=ON_ERROR_STOP=1"].map(String::from).into();

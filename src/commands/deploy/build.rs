@@ -133,7 +133,7 @@ impl Stage<'_> {
     ) -> Result<()> {
         let command = self.absolute(&process.command);
         let environment: Vec<(String, String)> =
-            spec.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+            crate::projects::release_environment(self.project, spec).into_iter().collect();
         self.phase(cx, &process.name, |stage| {
             let unit = Unit {
                 title: "prepare",

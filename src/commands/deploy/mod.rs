@@ -34,7 +34,7 @@ use crate::{
     config::Wait,
     error::{Error, Kind, Result},
     names::{ProjectName, ReleaseId},
-    projects::Recipe,
+    projects::{self, Recipe},
     registry::{Live, NewDeploy, Project, Release, ReleaseState},
     release::Strategy,
     sys::signals::{self, Changing},
@@ -435,7 +435,7 @@ fn report(
             about: &one.rule.about,
         }),
     );
-    let url = cx.config.base_domain.below(name).map_or(String::new(), |d| format!("http://{d}"));
+    let url = projects::url(&begun.project, &cx.config).unwrap_or_default();
     let data = Deployed {
         deploy: begun.deploy,
         release: &begun.id,

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use crate::{
-    commands::{Context, env, secrets::deliver},
+    commands::{Context, env, port, secrets::deliver},
     envfile::EnvFile,
     error::{Error, Result},
     names::ProjectName,
@@ -51,8 +51,11 @@ pub fn check(cx: &mut Context, project: &Project, recipe: &Recipe) -> Result<()>
 
 /// Fails where the manifest wants a database that the project lacks.
 pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
+    port::check_same(project, recipe.port)?;
     let name = &project.name;
     let make: fn(&ProjectName) -> String = |name| format!("make one: `hostkit db create {name}`");
+    let in_mysql: fn(&ProjectName) -> String =
+        |name| format!("make one: `hostkit db create {name} --mysql`");
     let anew: fn(&ProjectName) -> String = |name| {
         format!(
             "make it anew: `hostkit project delete {name}`, then `hostkit provision {name}` \
@@ -61,6 +64,7 @@ pub fn check_services(project: &Project, recipe: &Recipe) -> Result<()> {
     };
     for (wanted, has, what, how) in [
         (recipe.services.postgres, project.postgres, "PostgreSQL", make),
+        (recipe.services.mysql, project.mysql, "MariaDB", in_mysql),
         (recipe.services.redis, project.redis.is_some() || project.own_redis, "Redis", anew),
     ] {
         if wanted == Some(true) && !has {
@@ -114,11 +118,13 @@ pub fn to_make<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<(&'a String, &'a Ge
 }
 
 /// Names of `.env.example` that nothing gives a value to.
-pub fn unset_examples<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<&'a str> {
+pub fn unset_examples<'a>(project: &Project, recipe: &'a Recipe, env: &EnvFile) -> Vec<&'a str> {
+    let overlay = recipe.spec.overlays.get(&project.environment);
     let is_known = |key: &str| {
         env.get(key).is_some()
             || ManagedEnv::KEYS.contains(&key)
             || recipe.spec.environment.contains_key(key)
+            || overlay.is_some_and(|overlay| overlay.contains_key(key))
             || recipe.required.contains_key(key)
             || recipe.generated.contains_key(key)
             || recipe.spec.variables.contains_key(key)
@@ -131,7 +137,7 @@ pub fn unset_examples<'a>(recipe: &'a Recipe, env: &EnvFile) -> Vec<&'a str> {
 pub fn generate(cx: &mut Context, stage: &mut Stage<'_>, recipe: &Recipe) -> Result<()> {
     let project = stage.project;
     let file = file_of(cx, project)?;
-    let examples = unset_examples(recipe, &file);
+    let examples = unset_examples(project, recipe, &file);
     if !examples.is_empty() {
         let name = &project.name;
         cx.ui.note(format!(

@@ -41,11 +41,11 @@ fn checkpoint(
     let kind = if migrates { CheckpointKind::PreMigration } else { CheckpointKind::PreDeploy };
     take::settle(cx, project)?;
     let mut new = take::begin(cx, project, kind, None)?;
-    if project.postgres {
+    if project.postgres || project.mysql {
         stage.phase(cx, "checkpoint", |_| {
             take::fill(cx, project, &mut new)
                 .map_err(|error| error.hint("deploy without one: `--no-checkpoint`"))?;
-            Ok(((), new.dump.map_or(String::new(), crate::ui::bytes)))
+            Ok(((), new.bytes().map_or(String::new(), crate::ui::bytes)))
         })?;
     }
     take::record(cx, &project.name, &new)

@@ -14,7 +14,7 @@ use crate::{
     names::ReleaseId,
     projects::{self, Phase, Recipe},
     registry::Project,
-    release::{Kind, Process, Strategy},
+    release::{Kind, Process, Route, Strategy},
     sys::signals::Changing,
 };
 
@@ -91,6 +91,17 @@ fn look(args: &Args, cx: &mut Context, source: &Source, stage: &mut Stage<'_>) -
     Ok(recipe)
 }
 
+/// With those that visitors do not reach in the project's environment.
+fn routes(project: &Project, recipe: &Recipe) -> Vec<String> {
+    let of = |route: &Route| {
+        if projects::is_reachable(project, &recipe.spec, route) {
+            return route.to_string();
+        }
+        format!("{route}, not in {}", project.environment)
+    };
+    recipe.spec.routes.iter().map(of).collect()
+}
+
 fn tell(
     args: &Args,
     cx: &mut Context,
@@ -116,7 +127,7 @@ fn tell(
             .collect(),
         before: recipe.release_processes().map(|process| line(&process.command)).collect(),
         processes: processes(project, recipe),
-        routes: recipe.spec.routes.iter().map(ToString::to_string).collect(),
+        routes: routes(project, recipe),
         strategy: recipe.spec.switch.strategy,
         watch: super::watch_for(args, recipe),
         missing_variables: recipe
@@ -126,7 +137,7 @@ fn tell(
             .map(String::as_str)
             .collect(),
         generates: needs::to_make(recipe, &env).into_iter().map(|(key, _)| key.as_str()).collect(),
-        unset_examples: needs::unset_examples(recipe, &env),
+        unset_examples: needs::unset_examples(project, recipe, &env),
         running: project.live.as_ref().map(|live| &live.id),
     };
     let text = render(&preview, recipe, name.as_str());

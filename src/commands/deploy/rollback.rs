@@ -16,7 +16,7 @@ use crate::{
     names::{ProjectName, ReleaseId},
     projects::Comes,
     registry::{Checkpoint, Live, NewDeploy, Project, Release, ReleaseState},
-    steps::Restored,
+    steps::AnyStep,
     sys::signals,
     ui::elapsed,
 };
@@ -170,8 +170,11 @@ fn state_of(cx: &mut Context, name: &ProjectName, release: &ReleaseId) -> Result
 
 fn agree(args: &Args, project: &Project, target: &Release, checkpoint: &Checkpoint) -> Result<()> {
     let name = &project.name;
-    let what =
-        if checkpoint.dump.is_some() { "its database and environment" } else { "its environment" };
+    let what = if checkpoint.bytes().is_some() {
+        "its database and environment"
+    } else {
+        "its environment"
+    };
     let question = format!(
         "This puts {name} back to {} and {what} to {}. What is there now becomes a checkpoint. Go on? [y/N]",
         target.id,
@@ -219,7 +222,7 @@ fn go(
     })?;
     let (restored, env, before) = match data {
         Some(Data { restored, env, before }) => (restored, Some(env), Some(before)),
-        None => (None, None, None),
+        None => (Vec::new(), None, None),
     };
     let to = Move {
         project,
@@ -229,14 +232,14 @@ fn go(
         phases: BTreeMap::new(),
         env: env.as_deref(),
         secrets,
-        data: restored.map(|step| Comes::Back(vec![step.into()])),
+        data: (!restored.is_empty()).then_some(Comes::Back(restored)),
     };
     match switch::carry_out(cx, to, 0) {
         Ok(_) if before.is_some() => restore::settle_after(cx, project).map(|_| ()),
         Ok(_) => Ok(()),
         Err(error) => {
             if let Some(before) = before {
-                take::forget(cx, name, &before.id)?;
+                take::forget_failed(cx, name, &before.id, &error)?;
             }
             cx.registry()?.fail_deploy(deploy, &error.to_string(), &BTreeMap::new())?;
             Err(error.hint(format!("{name} still serves {now}")))
@@ -246,7 +249,7 @@ fn go(
 
 /// What goes back with the release, and the checkpoint of what is there until then.
 struct Data {
-    restored: Option<Restored>,
+    restored: Vec<AnyStep>,
     env: String,
     before: Checkpoint,
 }
@@ -256,8 +259,8 @@ impl Data {
         take::settle(cx, project)?;
         let env = restore::env_of(cx, &project.name, &checkpoint.id)?;
         let before = take::announce(cx, project)?;
-        let restored =
-            checkpoint.dump.map(|_| restore::step(cx, project, checkpoint, &before.id)).transpose();
+        let dumps = restore::Dumps::of(&project.name, checkpoint);
+        let restored = dumps.steps(cx, project, &before.id);
         if restored.is_err() {
             take::forget(cx, &project.name, &before.id)?;
         }

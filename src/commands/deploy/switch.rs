@@ -112,7 +112,7 @@ fn apply(cx: &mut Context, to: &Move<'_>, data: Option<Comes>) -> Result<()> {
     let env = written.map(Secret::expose).or(to.env);
     projects::check_own(project, &live.spec)?;
     check_units(cx, project, &live.spec)?;
-    let mut facts = facts::of_switch()?;
+    let mut facts = facts::of_switch(&cx.host, project)?;
     if live.spec.reads_env() {
         let is = cx.host.read_text(&project.name.env_file())?;
         facts.env = env.map(str::to_owned).or(is);
@@ -134,11 +134,14 @@ fn apply(cx: &mut Context, to: &Move<'_>, data: Option<Comes>) -> Result<()> {
         deploy: *deploy,
         phases: phases.clone(),
     };
+    let was = cx.registry()?.project(&project.name)?.environment;
+    let is = project.environment;
+    let moved = (was != is).then(|| Change::Environment(project.name.clone(), is));
     cx.carry_out(&new, None, |cx, _| {
         let templates = cx.templates()?;
         let plan = projects::switch_plan(&wanted, live, from, &facts, &cx.config, &templates)?;
         let arrived = secrets.as_ref().map(|secrets| Change::Secrets(secrets.arrived.clone()));
-        Ok((plan, std::iter::once(live_now).chain(arrived).collect()))
+        Ok((plan, std::iter::once(live_now).chain(arrived).chain(moved).collect()))
     })?;
     Ok(())
 }

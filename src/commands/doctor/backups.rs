@@ -48,6 +48,17 @@ fn look(cx: &mut Context, projects: &[Project]) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// Why there is nothing of use in the second place.
+fn far(all: &[Backup], project: &Project) -> Option<String> {
+    let is_there = |b: &&Backup| b.state == BackupState::Complete && b.copied_at.is_some();
+    let newest = all.iter().find(is_there);
+    let since = newest.map_or(project.created_at, |newest| newest.made_at);
+    let is_stale = Timestamp::now().duration_since(since) > STALE;
+    let of =
+        newest.map_or("there is none".into(), |b| format!("the newest is of {}", ago(b.made_at)));
+    is_stale.then(|| format!("no copy elsewhere for two days: {of}"))
+}
+
 fn of(cx: &Context, project: &Project, all: &[Backup], has_timer: bool) -> Option<Check> {
     let name = &project.name;
     let title = format!("{name}: backup");
@@ -76,6 +87,11 @@ fn of(cx: &Context, project: &Project, all: &[Backup], has_timer: bool) -> Optio
             Check::wrong(title, format!("no complete one for two days: {made}"))
                 .fix("journalctl -u hostkit-backup.service"),
         );
+    }
+    if !cx.config.backup.offsite.is_empty()
+        && let Some(why) = far(all, project)
+    {
+        return Some(Check::wrong(title, why).fix("hostkit backup run-all"));
     }
     let proven = all.iter().find(|backup| backup.proven == Some(true));
     let proven_at = proven.and_then(|backup| backup.proven_at);

@@ -4,11 +4,11 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 use super::{Check, Cure};
 use crate::{
-    commands::{Context, facts, init, secrets::keys, storage},
+    commands::{Context, alert, facts, init, secrets::keys, storage},
     config,
     names::Runtime,
     registry::{self, Live, Of, Registry},
-    sys::{nginx, redis, system},
+    sys::{mysql, nginx, prometheus, redis, system},
     ui::{bytes, count},
 };
 
@@ -16,11 +16,23 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
     let mut checks = vec![system(cx), binary(), registry(cx), room(cx), memory()];
     checks.extend(interrupted(cx));
     checks.extend([running_nginx(cx), nginx_config(cx), postgres(cx)]);
+    checks.extend(mysql(cx));
     checks.extend(redis_checks(cx));
     checks.extend([wall(cx), initialised(cx)]);
     checks.extend(object_storage(cx));
+    checks.extend(metrics(cx));
     checks.extend(php(cx));
+    checks.extend(alerts(cx));
     checks.extend(sealed(cx));
+    checks
+}
+
+/// What everybody leans on, as far as it can be seen at a glance.
+pub fn services(cx: &mut Context) -> Vec<Check> {
+    let mut checks = vec![running_nginx(cx), postgres(cx)];
+    checks.extend(mysql(cx));
+    checks.extend(redis_checks(cx));
+    checks.extend(metrics(cx));
     checks
 }
 
@@ -55,12 +67,37 @@ fn system(cx: &Context) -> Check {
     }
 }
 
+/// Whether anybody looks, where somebody is to be told.
+fn alerts(cx: &Context) -> Option<Check> {
+    let name = "alerts";
+    Some(match alert::state(cx) {
+        Ok((0, false)) => return None,
+        Ok((n, true)) if n > 0 => Check::fine(name, count(n, "channel")),
+        Ok((0, true)) => Check::wrong(name, "a timer looks for nobody").fix("hostkit alert check"),
+        Ok(_) => Check::wrong(name, "no timer looks whether something is wrong")
+            .fix("hostkit alert check"),
+        Err(error) => Check::error(name, &error),
+    })
+}
+
 /// Where projects get buckets.
 fn object_storage(cx: &Context) -> Option<Check> {
     let place = storage::place(cx).ok()?;
     Some(match storage::check(cx) {
         Ok(()) => Check::fine("object storage", place.endpoint),
         Err(error) => Check::error("object storage", &error),
+    })
+}
+
+/// Where figures of projects are kept.
+fn metrics(cx: &Context) -> Option<Check> {
+    let name = "metrics";
+    cx.config.metrics.enabled.then(|| match prometheus::check() {
+        Ok(()) => {
+            let metrics = &cx.config.metrics;
+            Check::fine(name, format!("{}, {} at most", metrics.retention, metrics.size))
+        }
+        Err(error) => Check::error(name, &error).cure(Cure::Start(prometheus::UNIT)),
     })
 }
 
@@ -159,6 +196,17 @@ fn postgres(cx: &Context) -> Check {
         Ok(version) => Check::fine("postgres", format!("version {version}")),
         Err(error) => Check::error("postgres", &error).cure(Cure::Start("postgresql.service")),
     }
+}
+
+fn mysql(cx: &Context) -> Option<Check> {
+    let name = "mariadb";
+    cx.config.mysql.enabled.then(|| match cx.host.mysql_version() {
+        Ok(version) => Check::fine(name, format!("version {version}")),
+        Err(error) if error.code == "mysql_down" => {
+            Check::error(name, &error).cure(Cure::Start(mysql::UNIT))
+        }
+        Err(error) => Check::error(name, &error),
+    })
 }
 
 fn redis_checks(cx: &Context) -> Vec<Check> {

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod host;
 pub mod projects;
+pub mod tls;
 
 use serde::Serialize;
 

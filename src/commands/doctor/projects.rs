@@ -52,6 +52,7 @@ pub fn checks(cx: &mut Context) -> Vec<Check> {
         }
     }
     checks.extend(super::backups::checks(cx, &projects));
+    checks.extend(super::tls::checks(cx, &projects));
     match strays(cx, &projects) {
         Ok(strays) => checks.extend(strays),
         Err(error) => checks.push(Check::error("nothing without a project", &error)),
@@ -143,7 +144,9 @@ fn strays(cx: &Context, projects: &[Project]) -> Result<Vec<Check>> {
         ("/etc/sudoers.d", "hostkit-", ""),
         ("/etc/nginx/sites-available", "hostkit-", ""),
         ("/etc/nginx/sites-enabled", "hostkit-", ""),
+        ("/etc/hostkit/metrics.d", "", ".json"),
         ("/etc/hostkit/wall.d", "", ".nft"),
+        ("/etc/hostkit/certs", "", ".pem"),
         ("/etc/hostkit-php", "", ".conf"),
     ] {
         for file in cx.host.list(Path::new(dir))? {

@@ -117,6 +117,9 @@ fn check_services(cx: &Context, project: &Project) -> Result<()> {
     if project.postgres {
         cx.host.postgres_version()?;
     }
+    if project.mysql {
+        db::mysql::check(cx)?;
+    }
     if project.redis.is_some() {
         cx.host.redis_version()?;
     }
@@ -133,7 +136,7 @@ struct Completed {
 
 /// The plan of a project whose own files can no longer be read: they are going anyway.
 fn bare_plan(cx: &Context, project: &Project, error: Error) -> Result<Plan> {
-    if matches!(error.code, "redis_down" | "postgres_down" | "storage_down") {
+    if matches!(error.code, "redis_down" | "postgres_down" | "mysql_down" | "storage_down") {
         return Err(error);
     }
     let mut facts = facts::of_project(&cx.host, project).unwrap_or_else(|_| Facts::unknown());

@@ -8,7 +8,8 @@ use crate::{
         state::{self, State},
     },
     error::Result,
-    names::ReleaseId,
+    names::{Environment, ReleaseId},
+    projects,
     registry::{OFFSETS, Project},
     sys::systemd::Unit,
     ui::{Paint, ago, bytes},
@@ -28,6 +29,7 @@ pub struct Args {
 struct Info {
     name: String,
     runtime: &'static str,
+    environment: Environment,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<ReleaseId>,
@@ -49,6 +51,8 @@ struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     database_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mysql: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bucket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     start_cmd: Option<String>,
@@ -66,9 +70,14 @@ struct Key {
 
 pub fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let project = cx.registry()?.project(&args.name.parse()?)?;
-    let info = gather(cx, &project)?;
+    show(cx, "project info", &project)
+}
+
+/// For each of the two commands that do so.
+pub fn show(cx: &Context, command: &str, project: &Project) -> Result<()> {
+    let info = gather(cx, project)?;
     let text = render(&info, Paint::of(&std::io::stdout()));
-    cx.ui.result("project info", Some(project.name.as_str()), &info, &text);
+    cx.ui.result(command, Some(project.name.as_str()), &info, &text);
     Ok(())
 }
 
@@ -80,7 +89,7 @@ fn gather(cx: &Context, project: &Project) -> Result<Info> {
     Ok(Info {
         state: State::of(project, release.as_ref(), Some(&unit)),
         release,
-        url: format!("http://{base}"),
+        url: projects::url(project, &cx.config)?,
         domains: std::iter::once(&base).chain(&project.domains).map(ToString::to_string).collect(),
         home: name.home().display().to_string(),
         user: name.to_string(),
@@ -93,6 +102,7 @@ fn gather(cx: &Context, project: &Project) -> Result<Info> {
         own_redis: project.own_redis,
         database: project.postgres.then(|| name.database()),
         database_user: project.postgres.then(|| name.role()),
+        mysql: project.mysql.then(|| name.database()),
         bucket: project.storage.as_ref().map(|_| name.bucket()),
         start_cmd: project.start.clone(),
         ssh_keys: project
@@ -105,6 +115,7 @@ fn gather(cx: &Context, project: &Project) -> Result<Info> {
         created_by: project.created_by.clone(),
         created_at: project.created_at,
         runtime: project.runtime.as_str(),
+        environment: project.environment,
         name: name.to_string(),
     })
 }
@@ -116,6 +127,7 @@ fn render(info: &Info, paint: Paint) -> String {
         text.push_str(&format!("  {}  {value}\n", paint.dim(&format!("{what:<10}"))));
     };
     line("url", info.url.clone());
+    line("env", info.environment.to_string());
     if info.domains.len() > 1 {
         line("domains", info.domains.join(", "));
     }
@@ -140,6 +152,9 @@ fn render(info: &Info, paint: Paint) -> String {
     }
     if let (Some(database), Some(user)) = (&info.database, &info.database_user) {
         line("postgres", format!("{database}, role {user}"));
+    }
+    if let Some(database) = &info.mysql {
+        line("mariadb", database.clone());
     }
     if let Some(bucket) = &info.bucket {
         line("storage", format!("bucket {bucket}"));

@@ -8,6 +8,8 @@ use crate::{
         state::{self, State},
     },
     error::Result,
+    names::Environment,
+    projects,
     ui::{Column, Paint, Table, ago},
 };
 
@@ -22,6 +24,7 @@ pub struct Args {}
 struct Row {
     name: String,
     runtime: &'static str,
+    environment: Environment,
     state: State,
     port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +46,7 @@ pub fn run(_: &Args, cx: &mut Context) -> Result<()> {
         Column::left("PROJECT").gives_way_to(10),
         Column::left("STATE"),
         Column::left("RUNTIME").extra(),
+        Column::left("ENV").extra(),
         Column::right("PORT"),
         Column::right("REDIS").extra(),
         Column::left("DATABASE").gives_way_to(8).extra(),
@@ -55,11 +59,13 @@ pub fn run(_: &Args, cx: &mut Context) -> Result<()> {
         let base = cx.config.base_domain.below(&project.name)?;
         let domains: Vec<String> =
             std::iter::once(&base).chain(&project.domains).map(ToString::to_string).collect();
-        let database = project.postgres.then(|| project.name.database());
+        let has_one = project.postgres || project.mysql;
+        let database = has_one.then(|| project.name.database());
         table.row(vec![
             paint.bold(project.name.as_str()),
             state.painted(paint),
             project.runtime.to_string(),
+            project.environment.to_string(),
             project.port.to_string(),
             match project.redis {
                 Some(number) => number.to_string(),
@@ -72,11 +78,12 @@ pub fn run(_: &Args, cx: &mut Context) -> Result<()> {
         rows.push(Row {
             name: project.name.to_string(),
             runtime: project.runtime.as_str(),
+            environment: project.environment,
             state,
             port: project.port,
             redis_db: project.redis,
             database,
-            url: format!("http://{base}"),
+            url: projects::url(project, &cx.config)?,
             domains,
             created_by: project.created_by.clone(),
             created_at: project.created_at,

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod environment;
 pub mod info;
 pub mod list;
 pub mod power;
@@ -15,6 +16,7 @@ use crate::error::Result;
 pub enum Command {
     Create(create::Args),
     Delete(delete::Args),
+    Environment(environment::Args),
     Info(info::Args),
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -30,6 +32,7 @@ impl Command {
         match self {
             Self::Create(args) => ("project create", Some(&args.name)),
             Self::Delete(args) => ("project delete", Some(&args.name)),
+            Self::Environment(args) => ("project environment", Some(&args.name)),
             Self::Info(args) => ("project info", Some(&args.name)),
             Self::List(_) => ("project list", None),
             Self::RegenerateSudoers(args) => ("project regenerate-sudoers", args.name.as_deref()),
@@ -43,6 +46,7 @@ impl Command {
         match self {
             Self::Create(args) => create::run(args, cx),
             Self::Delete(args) => delete::run(args, cx),
+            Self::Environment(args) => environment::run(args, cx),
             Self::Info(args) => info::run(args, cx),
             Self::List(args) => list::run(args, cx),
             Self::RegenerateSudoers(args) => sudoers::run(args, cx),

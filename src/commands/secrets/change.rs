@@ -283,7 +283,7 @@ fn check_value(key: &str, value: &Secret, format: Format) -> Result<()> {
 }
 
 /// The value that somebody types or sends.
-fn asked_for(key: &str) -> Result<Secret> {
+pub(in crate::commands) fn asked_for(key: &str) -> Result<Secret> {
     if std::io::stdin().is_terminal() {
         return typed(key);
     }

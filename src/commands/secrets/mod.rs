@@ -12,6 +12,8 @@ pub mod values;
 
 use std::collections::BTreeSet;
 
+pub(super) use change::asked_for;
+
 use super::Context;
 use crate::{
     envfile::check_key,

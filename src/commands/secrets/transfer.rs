@@ -225,27 +225,7 @@ mod tests {
     }
 
     fn project() -> Project {
-        Project {
-            name: "shop".parse().unwrap(),
-            runtime: crate::names::Runtime::Custom,
-            uid: 20_000,
-            port: 8001,
-            redis: None,
-            postgres: false,
-            start: None,
-            domains: Vec::new(),
-            keys: Vec::new(),
-            ci_keys: Vec::new(),
-            own: Vec::new(),
-            off: Vec::new(),
-            grants: Vec::new(),
-            own_redis: false,
-            storage: None,
-            created_by: "root".into(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            deleting: false,
-            live: None,
-        }
+        Project::plain("shop")
     }
 
     fn set(cx: &mut Context, name: &str, value: &str, is_live: bool) {

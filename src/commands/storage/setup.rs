@@ -21,7 +21,7 @@ use crate::{
     registry::{NewOperation, Way},
     secret::{Keys, Secret},
     steps::{Contents, Dir, Program},
-    sys::{Owner, https, net, redis, storage as sys},
+    sys::{Owner, https, net, storage as sys},
     ui::{count, elapsed},
 };
 
@@ -85,10 +85,7 @@ const SAYS: &str = "garage ";
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
     let start = Instant::now();
-    if !init::is_ready(&cx.host) {
-        return Err(Error::not_ready("not_initialised", "the server is not prepared for hostkit")
-            .hint("prepare it: `hostkit init`"));
-    }
+    init::check_ready(&cx.host)?;
     let program = args.garage.as_deref().map(|given| Given::read(given, args, cx)).transpose()?;
     let account = args.access_key.as_deref().map(read_account).transpose()?;
     let text = configure(args, program.as_ref(), cx)?;
@@ -280,16 +277,8 @@ fn check(cx: &Context, account: Option<&Keys>) -> Result<()> {
 }
 
 fn plan(cx: &mut Context, text: &str, given: Option<Given>, account: Option<Keys>) -> Result<Plan> {
-    let dump = match cx.host.nginx_dump()? {
-        Ok(dump) => dump,
-        Err(broken) => return Err(broken.error()),
-    };
-    let mut facts = facts::of_host(cx, &dump)?;
+    let (mut facts, secret) = facts::of_ready_host(cx)?;
     facts.storage = StorageFacts { account, ..facts.storage };
-    let secret = facts.redis_secret.clone().ok_or_else(|| {
-        Error::not_ready("not_initialised", format!("`{}` is missing", redis::SECRET))
-            .hint("put it back: `hostkit init`")
-    })?;
     let mut plan = projects::host_plan(&facts, &cx.config, &cx.templates()?, &secret, Some(text))?;
     debug_assert_eq!(plan.ground, Ground::Known);
     if let Some(Given { bytes: Some(bytes), path }) = given {

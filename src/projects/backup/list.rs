@@ -1,6 +1,11 @@
 //! Lists of files: before and after they were kept, and of what came back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    path::PathBuf,
+};
 
 use serde::Serialize;
 
@@ -16,7 +21,8 @@ pub struct Compared {
 
 const EXAMPLES: usize = 5;
 
-struct Line<'a> {
+pub(super) struct Line<'a> {
+    pub(super) whole: &'a str,
     kind: &'a str,
     hash: &'a str,
 }
@@ -64,8 +70,22 @@ pub fn unkept<'a>(list: &str, trees: impl IntoIterator<Item = (&'a str, String)>
     patterns
 }
 
+/// Links of a tree to what is no text, which restic does not keep: their paths, and where they lead.
+pub fn odd_links(list: &str, label: &str) -> Vec<(PathBuf, OsString)> {
+    let below = format!("{label}/");
+    lines(list)
+        .filter(|(_, line)| line.kind == "l")
+        .filter_map(|(path, line)| {
+            let (_, target) = line.hash.split_once('=')?;
+            let bytes = [path.strip_prefix(&below)?, target].map(unescaped);
+            let [path, target] = bytes.map(OsString::from_vec);
+            Some((path.into(), target))
+        })
+        .collect()
+}
+
 /// A name as it is, of one that was put on a line: `\x0a` is a byte.
-fn unescaped(text: &str) -> Vec<u8> {
+pub(super) fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -105,11 +125,11 @@ pub fn compare(kept: &str, back: &str) -> Compared {
 }
 
 /// `kind hash size changed noticed inode path`
-fn lines(text: &str) -> impl Iterator<Item = (&str, Line<'_>)> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, Line<'_>)> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut words = line.splitn(7, ' ');
         let (kind, hash) = (words.next()?, words.next()?);
-        Some((words.nth(4)?, Line { kind, hash }))
+        Some((words.nth(4)?, Line { whole: line, kind, hash }))
     })
 }
 
@@ -138,6 +158,14 @@ mod tests {
         let patterns = unkept(list, [("shared", "/home/shop/shared".to_owned())]);
         let text = String::from_utf8(patterns).unwrap();
         assert_eq!(text, "/home/shop/shared/a b\n/home/shop/shared/\\*$$x\n");
+    }
+
+    #[test]
+    fn links_to_what_is_no_text_are_told() {
+        let list = "l aa=\\xff/\\x20 3 5 6 7 shared/a\\x20b/l\nl bb 3 5 6 7 shared/m\nl cc=\\xfe 3 5 6 7 release/n\nf dd=\\xff 3 5 6 7 shared/f\n";
+        let odd = odd_links(list, "shared");
+        assert_eq!(odd, [("a b/l".into(), OsString::from_vec(b"\xff/ ".to_vec()))]);
+        assert_eq!(odd_links(list, "release").len(), 1);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What a backup holds, how long it stays, and whether what came back is what was kept.
 
 mod list;
+mod missed;
 mod retention;
 mod unit;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use list::{Compared, compare, unkept, witnessed};
+pub use list::{Compared, compare, odd_links, unkept, witnessed};
+pub use missed::{excused, missed, without};
 pub use retention::{Candidate, Kept, surplus};
 pub use unit::{CheckUnit, ReadingUnit, check_unit, reading_unit, reading_units};
 
@@ -52,6 +54,8 @@ pub struct Part<S> {
 #[serde(rename_all = "snake_case")]
 pub enum What {
     Database,
+    /// The one in MariaDB.
+    Mysql,
     Redis,
     Files,
     /// The objects of its bucket.
@@ -85,6 +89,9 @@ pub enum Witness<S> {
     Files {
         files: u64,
         changed: u64,
+        /// Links to what is no text: the list of the files says where they lead.
+        #[serde(default)]
+        odd_links: u64,
     },
 }
 
@@ -92,6 +99,7 @@ impl What {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Database => "database",
+            Self::Mysql => "mysql",
             Self::Redis => "redis",
             Self::Files => "files",
             Self::Bucket => "bucket",
@@ -107,6 +115,7 @@ impl What {
     pub fn stream(self) -> &'static str {
         match self {
             Self::Database => "database.dump",
+            Self::Mysql => "mysql.sql",
             Self::Redis => "redis.keys",
             Self::Files => "files.list",
             Self::Bucket => "bucket.tar",
@@ -130,16 +139,18 @@ pub const TREE_PART: &str = "tree";
 pub fn parts_of(kind: BackupKind, project: &Project) -> Vec<What> {
     let has = |what: &What| match what {
         What::Database => project.postgres,
+        What::Mysql => project.mysql,
         What::Redis => project.redis.is_some() || project.own_redis,
         What::Bucket => project.storage.is_some(),
         _ => true,
     };
     let all: &[What] = match kind {
         BackupKind::Credentials => &[What::Environment, What::Secrets],
-        BackupKind::Db => &[What::Database, What::Redis],
+        BackupKind::Db => &[What::Database, What::Mysql, What::Redis],
         BackupKind::Files => &[What::Files, What::Bucket],
         BackupKind::Full => &[
             What::Database,
+            What::Mysql,
             What::Redis,
             What::Files,
             What::Bucket,

@@ -45,6 +45,7 @@ fn choose(known: &[(&str, bool, &[&str])], found: &mut Found) {
                 directory: String::new(),
                 kind: Kind::Release,
                 health: None,
+                metrics: None,
             });
         }
         [] => {}

@@ -102,6 +102,8 @@ pub struct Recipe {
     /// Variables that are made where `.env` has none.
     pub generated: BTreeMap<String, Generated>,
     pub services: Services,
+    /// The port that the project is to have.
+    pub port: Option<u16>,
     /// Variables that `.env.example` names.
     pub example: Vec<String>,
     /// Variables of the build alone, which win over those of `.env`.
@@ -261,6 +263,7 @@ impl Start {
             directory: self.directory,
             kind: Kind::Web,
             health,
+            metrics: None,
         }
     }
 }
@@ -328,6 +331,7 @@ pub fn recipe(
         required: manifest.required.clone(),
         generated: manifest.generated.clone(),
         services: services(manifest),
+        port: manifest.port,
         example: example(&[tree, &part]),
         notes: found.notes,
     })
@@ -350,6 +354,8 @@ fn of_manifest(manifest: &Manifest, runtime: Runtime) -> Spec {
         variables: manifest.variables.clone(),
         aliases: manifest.aliases.clone(),
         secret_files: manifest.secret_files.clone(),
+        overlays: manifest.overlays.clone(),
+        expose: manifest.expose.clone(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `[env]`: defaults of variables, those that have to be set, and those that hostkit makes.
+//! `[env]`: defaults of variables, also of one environment alone, those that have to be set, and
+//! those that hostkit makes.
 
 mod from;
 
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     envfile,
     error::{Error, Result},
+    names::{Environment, nearest},
     projects::ManagedEnv,
     secret::{Generated, Kind},
 };
@@ -32,11 +34,16 @@ pub(super) fn read(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
         Some(generate) => generated(&generate, &required)?,
         None => BTreeMap::new(),
     };
-    let defaults = texts(table, &["from", "generate", "required"])?;
+    let overlays = overlays(table)?;
+    let tables = ["from", "generate", "required"].into_iter();
+    let tables: Vec<&str> = tables.chain(overlays.iter().map(|(of, _)| of.as_str())).collect();
+    refuse_unknown(table, &tables)?;
+    let defaults = texts(table, &tables)?;
     if let Some(from) = table.table("from")? {
         manifest.variables = from::read(&from, &required, &generated)?;
     }
-    for At { value, span } in table.keys() {
+    let all = std::iter::once(table).chain(overlays.iter().map(|(_, overlay)| overlay));
+    for At { value, span } in all.clone().flat_map(Table::keys) {
         if OWN_VARIABLES.contains(&value) {
             let why = format!("hostkit sets `{value}` in each `.env`, and that wins");
             return Err(table.refused(&span, why));
@@ -58,9 +65,31 @@ pub(super) fn read(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
         return Err(long(table, &table.span, &format!("required.{key}")));
     }
     manifest.environment = defaults;
+    let read = |(of, overlay): &(Environment, Table<'_>)| Ok((*of, texts(overlay, &[])?));
+    manifest.overlays = overlays.iter().map(read).collect::<Result<_>>()?;
     manifest.required = required;
     manifest.generated = generated;
     Ok(())
+}
+
+/// The tables of environments. A text by such a name is a variable like any other.
+fn overlays<'a>(table: &Table<'a>) -> Result<Vec<(Environment, Table<'a>)>> {
+    let is_there = |of: &Environment| table.is_table(of.as_str());
+    let named = Environment::ALL.into_iter().filter(is_there);
+    let read = |of: Environment| Ok(table.table(of.as_str())?.map(|overlay| (of, overlay)));
+    named.filter_map(|of| read(of).transpose()).collect()
+}
+
+fn refuse_unknown(table: &Table<'_>, known: &[&str]) -> Result<()> {
+    let odd = |key: &At<&str>| table.is_table(key.value) && !known.contains(&key.value);
+    let Some(key) = table.keys().into_iter().find(odd) else { return Ok(()) };
+    let why = format!("there is no environment `{}`", printable(key.value));
+    let error = table.refused(&key.span, why);
+    let meant = keys::ENV.iter().map(AsRef::as_ref);
+    Err(match nearest(key.value, meant) {
+        Some(meant) => error.hint(format!("did you mean `[env.{meant}]`?")),
+        None => error.hint("there are `[env.dev]`, `[env.prod]` and `[env.staging]`"),
+    })
 }
 
 /// Variables with their texts, but for the tables among them that are `none`.

@@ -3,6 +3,7 @@
 use super::{
     MOST_SHARED, MOST_STEPS,
     environment::SOURCE,
+    expose::MOST_EXPOSED,
     packages::{MOST_PACKAGES, REQUIREMENT},
     process::MOST_ALIASES,
     routes::MOST_ADDRESSES,
@@ -58,6 +59,8 @@ const fn key(name: &'static str, form: Form, about: &'static str) -> Key {
 const PATH: &str =
     r"^(\./)?([A-Za-z0-9._+@][A-Za-z0-9._+@-]*(/[A-Za-z0-9._+@][A-Za-z0-9._+@-]*)*/?|\.|)$";
 const PAGE: &str = "^/[!-\"$-~]*$";
+/// A page without a query.
+const FIGURES: &str = r"^/[A-Za-z0-9/._~+@:-]*$";
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
 const ROUTE_PATH: &str = "^/";
 /// An address or a network.
@@ -79,6 +82,11 @@ pub(super) const MANIFEST: &[Key] = &[
         "env",
         Form::Named { names: VARIABLE, each: &Form::Text, also: ENV },
         "Defaults of variables; `.env` wins. Never secrets",
+    ),
+    key(
+        "expose",
+        Form::Table(EXPOSE, &[]),
+        "What visitors reach in an environment; without a list for it, all that is routed",
     ),
     key(
         "process",
@@ -127,6 +135,7 @@ pub(super) const ROUTE: &[Key] = &[
 ];
 
 pub(super) const PROJECT: &[Key] = &[
+    key("port", Form::Number(1024, 8999), "The port that the project is to have, from the first"),
     key(
         "public",
         Form::Pattern(PATH),
@@ -196,6 +205,7 @@ pub(super) const PROCESS: &[Key] = &[
         Form::Either(&[Form::Pattern(PAGE), Form::Table(HEALTH, &["path"])]),
         "The page that tells when `web` is up",
     ),
+    key("metrics", Form::Pattern(FIGURES), "The page of `web` that a Prometheus reads"),
     key(
         "schedule",
         Form::Text,
@@ -213,6 +223,7 @@ pub(super) const HEALTH: &[Key] = &[
 
 /// Those among the variables of `[env]` that are tables of ours.
 pub(super) const ENV: &[Key] = &[
+    key("dev", OVERLAY, "Defaults of a project that is worked on, which win over the others"),
     key(
         "from",
         Form::Named { names: VARIABLE, each: &Form::Pattern(SOURCE), also: &[] },
@@ -230,12 +241,27 @@ pub(super) const ENV: &[Key] = &[
         },
         "Secrets that the first deploy makes, and that stay as they are",
     ),
+    key("prod", OVERLAY, "Defaults of a project that is used, as each is unless told"),
     key(
         "required",
         Form::Named { names: VARIABLE, each: &Form::Text, also: &[] },
         "Variables that have to be set before anything is built, and what they are for",
     ),
+    key("staging", OVERLAY, "Defaults of a project that is tried as it will be used"),
 ];
+
+/// A variable of that name is a text.
+const OVERLAY: Form =
+    Form::Either(&[Form::Text, Form::Named { names: VARIABLE, each: &Form::Text, also: &[] }]);
+
+pub(super) const EXPOSE: &[Key] = &[
+    key("dev", EXPOSED, "In a project that is worked on"),
+    key("prod", EXPOSED, "In a project that is used"),
+    key("staging", EXPOSED, "In a project that is tried"),
+];
+
+/// Names of processes, and paths of routes.
+const EXPOSED: Form = Form::ListOf(MOST_EXPOSED, "^([a-z][a-z0-9-]{0,30}|/.*)$");
 
 pub(super) const GENERATED: &[Key] = &[
     key("about", Form::Text, "What it is for"),
@@ -254,6 +280,7 @@ pub(super) const SECRETS: &[Key] = &[key(
 )];
 
 pub(super) const SERVICES: &[Key] = &[
+    key("mysql", Form::Boolean, "Whether it needs the project's database in MariaDB"),
     key(
         "postgres",
         Form::Either(&[Form::Boolean, Form::Table(POSTGRES, &[])]),

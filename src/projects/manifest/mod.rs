@@ -2,6 +2,7 @@
 
 mod command;
 mod environment;
+mod expose;
 mod keys;
 mod mistakes;
 mod packages;
@@ -14,7 +15,7 @@ mod secrets;
 mod services;
 mod written;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use toml::de::DeTable;
 
@@ -32,7 +33,7 @@ pub use written::manifest_text;
 use crate::{
     config::Size,
     error::Result,
-    names::{Runtime, nearest},
+    names::{Environment, Runtime, nearest},
     release::{Process, Route, Source, Strategy, Switch},
     secret::Generated,
 };
@@ -44,8 +45,8 @@ const LONGEST: usize = 64 * 1024;
 const MOST_STEPS: usize = 50;
 const MOST_SHARED: usize = 50;
 
-/// Tables that belong to later versions.
-const LATER: &[&str] = &["expose"];
+/// What a configuration may hand out.
+const PORTS: RangeInclusive<u16> = 1024..=8999;
 
 /// What a release can't have as a link into `shared/`.
 const NOT_SHARED: &[&str] = &[".complete", ".git", "hostkit.toml", "node_modules", "venv"];
@@ -54,6 +55,8 @@ const NOT_SHARED: &[&str] = &[".complete", ".git", "hostkit.toml", "node_modules
 pub struct Manifest {
     /// `None` is what the tree looks like.
     pub runtime: Option<Runtime>,
+    /// The one that the project is to have.
+    pub port: Option<u16>,
     pub shared: Vec<String>,
     pub public: Option<String>,
     pub build: Build,
@@ -65,6 +68,10 @@ pub struct Manifest {
     /// By path.
     pub routes: Vec<Route>,
     pub environment: BTreeMap<String, String>,
+    /// Defaults of one environment alone, which win over the others.
+    pub overlays: BTreeMap<Environment, BTreeMap<String, String>>,
+    /// What visitors reach in an environment, where a list says so.
+    pub expose: BTreeMap<Environment, Vec<String>>,
     /// Variables that have to be in `.env`, and what they are for.
     pub required: BTreeMap<String, String>,
     /// Variables that are made where `.env` has none.
@@ -131,19 +138,6 @@ fn document(text: &str) -> Result<DeTable<'_>> {
 
 fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
     let whole = Table::whole(text, document);
-    if let Some(later) = whole.keys().into_iter().find(|key| LATER.contains(&key.value)) {
-        let At { value, span } = later;
-        return Err(whole
-            .refused(
-                &span,
-                format!("`[{value}]` is for a later version, and this one has none yet"),
-            )
-            .coded("not_yet")
-            .hint(format!(
-                "leave `[{value}]` out: `web` alone has a port, on loopback, and `allow` of a \
-                 route says who may come"
-            )));
-    }
     whole.knows(keys::MANIFEST)?;
     let mut manifest = Manifest::default();
     if let Some(table) = whole.table("project")? {
@@ -158,6 +152,9 @@ fn read(text: &str, document: &DeTable<'_>) -> Result<Manifest> {
     manifest.processes = process::read(&whole, &manifest)?;
     manifest.aliases = process::aliases(&whole)?;
     manifest.routes = routes::read(&whole, &manifest)?;
+    if let Some(table) = whole.table("expose")? {
+        manifest.expose = expose::read(&manifest, &table)?;
+    }
     if let Some(table) = whole.table("services")? {
         manifest.services = services::read(&table)?;
     }
@@ -188,6 +185,14 @@ fn project(manifest: &mut Manifest, table: &Table<'_>) -> Result<()> {
     if let Some(at) = table.string("runtime")? {
         let words = Runtime::ALL.map(Runtime::as_str);
         manifest.runtime = Some(one_of(table, &at, "runtime", &words)?.parse()?);
+    }
+    if let Some(At { value, span }) = table.number("port")? {
+        let fits = u16::try_from(value).ok().filter(|port| PORTS.contains(port));
+        let refused = || {
+            let (first, last) = (PORTS.start(), PORTS.end());
+            table.refused(&span, format!("`project.port` wants {first} to {last}"))
+        };
+        manifest.port = Some(fits.ok_or_else(refused)?);
     }
     if let Some(at) = table.string("public")? {
         let public = path(&at).map_err(|why| table.refused(&at.span, why))?;

@@ -101,6 +101,12 @@ fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
             .refused(&at.span, format!("`{name}` has no port, so no page can tell of its health"))
             .hint("only `[process.web]` has `health`"));
     }
+    let metrics = metrics(table)?;
+    if let (Some(at), true) = (&metrics, kind != Kind::Web) {
+        return Err(table
+            .refused(&at.span, format!("`{name}` has no port, so no page can tell its figures"))
+            .hint("only `[process.web]` has `metrics`"));
+    }
     // Last, so that who asks for all mistakes hears of the others first.
     let Some(line) = table.string("command")? else {
         return Err(table
@@ -115,7 +121,8 @@ fn one(name: &str, table: &Table<'_>, so_far: &Manifest) -> Result<Process> {
         }
     })?;
     let health = health.map(|at| at.value);
-    Ok(Process { name: name.into(), command: words, directory, kind, health })
+    let metrics = metrics.map(|at| at.value.to_owned());
+    Ok(Process { name: name.into(), command: words, directory, kind, health, metrics })
 }
 
 /// What is to be said of the web process where php-fpm is that.
@@ -134,6 +141,7 @@ fn pages(table: &Table<'_>, timeout: u64) -> Result<Process> {
         directory: String::new(),
         kind: Kind::Web,
         health: health(table, timeout)?.map(|at| at.value),
+        metrics: None,
     })
 }
 
@@ -201,6 +209,18 @@ fn page(table: &Table<'_>, at: &At<&str>) -> Result<String> {
         .hint("write one like \"/health\""))
 }
 
+/// A path as Prometheus takes one: it would write a `?` or a `%` otherwise than it stands there.
+fn metrics<'a>(process: &Table<'a>) -> Result<Option<At<&'a str>>> {
+    let Some(at) = process.string("metrics")? else { return Ok(None) };
+    let fits = |c: char| c.is_ascii_alphanumeric() || "/._~+@:-".contains(c);
+    if at.value.starts_with('/') && at.value.len() <= 512 && at.value.chars().all(fits) {
+        return Ok(Some(at));
+    }
+    Err(process
+        .refused(&at.span, format!("`{}` is no path of figures", printable(at.value)))
+        .hint("write one like \"/metrics\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::parse_manifest;
@@ -251,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn figures_are_on_a_page_of_the_web_process() {
+        let text = "[process.web]\ncommand = \"a/w\"\nmetrics = \"/internal/metrics\"\n";
+        assert_eq!(processes(text)[0].metrics.as_deref(), Some("/internal/metrics"));
+        assert_eq!(processes("[process.web]\ncommand = \"a/w\"\n")[0].metrics, None);
+        let php = "[project]\nruntime = \"php\"\n[process.web]\nmetrics = \"/metrics\"\n";
+        let error = parse_manifest(php).unwrap_err();
+        assert!(
+            error.cause.unwrap().contains("php-fpm is the web process, so it has no `metrics`")
+        );
+    }
+
+    #[test]
     fn what_is_wrong_with_a_process_is_told() {
         let web = "[process.web]\ncommand = \"a/w\"\n";
         for (text, cause) in [
@@ -274,6 +306,11 @@ mod tests {
             (format!("{web}health = {{ status = 200 }}"), "`health` has no path"),
             (format!("{web}health = 1"), "`process.web.health` wants a text, not a number"),
             ("[process.a]\ncommand = \"b\"\nhealth = \"/\"".to_owned(), "`a` has no port"),
+            ("[process.a]\ncommand = \"b\"\nmetrics = \"/\"".to_owned(), "`a` has no port"),
+            (format!("{web}metrics = \"metrics\""), "`metrics` is no path of figures"),
+            (format!("{web}metrics = \"/metrics?all=1\""), "is no path of figures"),
+            (format!("{web}metrics = {{ path = \"/\" }}"), "`process.web.metrics` wants a text"),
+            (format!("{web}metric = \"/metrics\""), "there is no key `process.web.metric`"),
             (
                 "[process.a]\ncommand = \"b\"\nwhen = \"later\"".to_owned(),
                 "`when` can't be `later`",

@@ -10,6 +10,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Services {
     pub postgres: Option<bool>,
+    pub mysql: Option<bool>,
     pub redis: Option<bool>,
     pub storage: Option<bool>,
     /// How `DATABASE_URL` begins.
@@ -22,6 +23,7 @@ pub(super) const SCHEME: &str = "^postgres(ql)?(\\+[a-z][a-z0-9_]{0,31})?$";
 pub(super) fn read(table: &Table<'_>) -> Result<Services> {
     table.knows(keys::SERVICES)?;
     let mut services = Services {
+        mysql: table.boolean("mysql")?,
         redis: table.boolean("redis")?,
         storage: table.boolean("storage")?,
         ..Services::default()

@@ -31,6 +31,7 @@ command = "venv/bin/uvicorn main:app --host 127.0.0.1 --port $PORT"
 directory = "backend"
 aliases = ["shop-api", "old-shop"]
 health = { path = "/health", status = 200, body = "ok" }
+metrics = "/metrics"
 
 [process.worker]
 command = "venv/bin/celery -A tasks worker"
@@ -110,7 +111,11 @@ fn what_is_wrong_is_told() {
     assert_told(&[
         ("[projct]\n", "there is no key `projct`", "did you mean `project`?"),
         ("[wholly]\n", "there is no key `wholly`", "there are backup, build, deploy, env"),
-        ("[project]\nname = 1\n", "there is no key `project.name`", "`[project]` knows public,"),
+        (
+            "[project]\nname = 1\n",
+            "there is no key `project.name`",
+            "`[project]` knows port, public,",
+        ),
         ("project = 1\n", "`project` wants a table, not a number", ""),
         (
             "[project]\nruntime = \"pyton\"\n",
@@ -235,10 +240,58 @@ fn what_is_wrong_with_names_is_told() {
 }
 
 #[test]
-fn a_table_comes_later() {
-    let error = parse_manifest("[project]\n[expose]\nx = 1\n").unwrap_err();
-    assert_eq!((error.code, error.kind.exit_code()), ("not_yet", 2));
-    assert!(error.cause.unwrap().contains("is for a later version"));
+fn a_port_is_one_that_a_configuration_may_hand_out() {
+    assert_eq!(parse_manifest("[project]\nport = 8000\n").unwrap().port, Some(8000));
+    assert_told(&[
+        ("[project]\nport = 80\n", "`project.port` wants 1024 to 8999", ""),
+        ("[project]\nport = 9000\n", "`project.port` wants 1024 to 8999", ""),
+        ("[project]\nport = 73536\n", "`project.port` wants 1024 to 8999", ""),
+        ("[project]\nport = -1\n", "`project.port` wants 1024 to 8999", ""),
+        ("[project]\nport = \"8000\"\n", "`project.port` wants a number, not a text", ""),
+    ]);
+}
+
+#[test]
+fn an_environment_has_variables_of_its_own() {
+    let text = "[env]\nLEVEL = \"info\"\nstaging = \"a variable\"\n\
+        [env.dev]\nLEVEL = \"debug\"\nONLY = \"x\"\n[env.prod]\nLEVEL = \"warn\"\n";
+    let manifest = parse_manifest(text).unwrap();
+    assert_eq!(manifest.environment["LEVEL"], "info");
+    assert_eq!(manifest.environment["staging"], "a variable");
+    assert_eq!(manifest.environment.len(), 2);
+    assert_eq!(manifest.overlays[&Environment::Dev]["LEVEL"], "debug");
+    assert_eq!(manifest.overlays[&Environment::Dev]["ONLY"], "x");
+    assert_eq!(manifest.overlays[&Environment::Prod]["LEVEL"], "warn");
+    assert_told(&[
+        ("[env.prodd]\nA = \"1\"\n", "there is no environment `prodd`", "[env.prod]"),
+        ("[env.live]\nA = \"1\"\n", "there is no environment `live`", ""),
+        ("[env.dev]\nPORT = \"1\"\n", "hostkit sets `PORT`", ""),
+        ("[env.dev]\nA = 1\n", "`env.dev.A` wants a text", ""),
+        ("[env.dev]\nLD_PRELOAD = \"x\"\n", "it would change which code", ""),
+        ("[env.required]\nA = \"why\"\n[env.dev]\nA = \"1\"\n", "`A` is required", ""),
+        ("[env.generate]\nA = \"hex:32\"\n[env.prod]\nA = \"1\"\n", "`A` is generated", ""),
+        ("[env.from]\nA = \"HOST\"\n[env.prod]\nA = \"1\"\n", "`A` is another variable's", ""),
+    ]);
+}
+
+#[test]
+fn an_environment_has_its_list_of_what_is_reachable() {
+    let text = "[process.web]\ncommand = \"/bin/x\"\n[process.grafana]\ncommand = \"/bin/y\"\n\
+        [routes]\n\"/\" = { process = \"web\" }\n\"/docs/\" = { static = \"docs\" }\n[expose]\n";
+    let manifest = parse_manifest(&format!(
+        "{text}prod = [\"web\"]\ndev = [\"web\", \"grafana\", \"/docs/\"]\n"
+    ))
+    .unwrap();
+    assert_eq!(manifest.expose[&Environment::Prod], ["web"]);
+    assert_eq!(manifest.expose[&Environment::Dev].len(), 3);
+    assert!(!manifest.expose.contains_key(&Environment::Staging));
+    let wrong = |list: &str| format!("{text}{list}\n");
+    assert_told(&[
+        (&wrong("prod = [\"grafan\"]"), "there is no process `grafan`", "`grafana`"),
+        (&wrong("prod = [\"/doc/\"]"), "there is no route `/doc/`", "`/docs/`"),
+        (&wrong("prd = [\"web\"]"), "there is no key `expose.prd`", "`expose.prod`"),
+        (&wrong("prod = \"web\""), "`expose.prod` wants a list", ""),
+    ]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     config::Size,
     names::Runtime,
     projects::{HOME, Phase, Recipe, words::join_command},
-    release::{Answer, Health, Kind, Process, Route, Strategy},
+    release::{Answer, Health, Kind, Process, Route, Spec, Strategy},
 };
 
 /// The text of a manifest that comes to the same recipe, with what was found beside it as
@@ -28,6 +28,7 @@ pub fn manifest_text(recipe: &Recipe, manifest: Option<&Manifest>) -> String {
         text.push_str(&one(process, recipe));
     }
     text.push_str(&routes(&recipe.spec.routes));
+    text.push_str(&expose(&recipe.spec));
     text.push_str(&services(recipe));
     text.push_str(&environment(recipe, own));
     if !recipe.spec.secret_files.is_empty() {
@@ -62,6 +63,9 @@ fn comment(text: &str) -> String {
 
 fn project(recipe: &Recipe) -> String {
     let mut text = format!("\n[project]\nruntime = {}\n", quoted(recipe.runtime.as_str()));
+    if let Some(port) = recipe.port {
+        text.push_str(&format!("port = {port}\n"));
+    }
     match (&recipe.spec.public, recipe.public_candidates.first()) {
         (Some(public), _) => text.push_str(&format!("public = {}\n", quoted(public))),
         (None, Some(first)) => text.push_str(&format!(
@@ -173,6 +177,9 @@ fn one(process: &Process, recipe: &Recipe) -> String {
         }
         None => {}
     }
+    if let Some(page) = &process.metrics {
+        text.push_str(&format!("metrics = {}\n", quoted(page)));
+    }
     head + &text
 }
 
@@ -221,6 +228,15 @@ fn answer(route: &Route) -> Vec<String> {
     says
 }
 
+fn expose(spec: &Spec) -> String {
+    if spec.expose.is_empty() {
+        return String::new();
+    }
+    let lines: String =
+        spec.expose.iter().map(|(of, names)| format!("{of} = {}\n", list(names))).collect();
+    format!("\n[expose]\n{lines}")
+}
+
 fn services(recipe: &Recipe) -> String {
     let services = &recipe.services;
     let mut lines = Vec::new();
@@ -241,6 +257,9 @@ fn environment(recipe: &Recipe, own: &Manifest) -> String {
     // What a runtime sets by itself it sets again.
     if !own.environment.is_empty() {
         text.push_str(&format!("\n[env]\n{}", variables(&own.environment)));
+    }
+    for (of, overlay) in &own.overlays {
+        text.push_str(&format!("\n[env.{of}]\n{}", variables(overlay)));
     }
     if !recipe.required.is_empty() {
         text.push_str(&format!("\n[env.required]\n{}", variables(&recipe.required)));

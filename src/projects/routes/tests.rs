@@ -41,6 +41,8 @@ fn project(manifest: &str) -> Project {
         variables: std::collections::BTreeMap::new(),
         aliases: std::collections::BTreeMap::new(),
         secret_files: Vec::new(),
+        overlays: std::collections::BTreeMap::new(),
+        expose: std::collections::BTreeMap::new(),
         runtime: Runtime::Python,
         processes: manifest.processes,
         public: None,
@@ -56,7 +58,7 @@ fn project(manifest: &str) -> Project {
 fn rendered(project: &Project, place: Place) -> crate::error::Result<String> {
     let config = Config { base_domain: "apps.example.com".parse().unwrap(), ..Config::default() };
     let domains = site::domains(project, &config).unwrap();
-    Ok(site::render(project, &domains, place, &facts(), &Templates::default())?.text)
+    Ok(site::render(project, &domains, place, (&facts(), &config), &Templates::default())?.text)
 }
 
 #[test]

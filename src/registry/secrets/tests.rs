@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    names::{ReleaseId, Runtime},
+    names::ReleaseId,
     registry::{Change, Project, Release, ReleaseState, tests::fresh},
     release::Spec,
     secret::{Keyring, MasterKey, Place, Secret},
@@ -15,27 +15,8 @@ fn spec() -> Spec {
 }
 
 fn project(registry: &mut Registry, text: &str, n: u32) {
-    let project = Project {
-        name: name(text),
-        runtime: Runtime::Custom,
-        uid: 20_000 + n,
-        port: 8001 + u16::try_from(n).unwrap(),
-        redis: None,
-        postgres: false,
-        start: None,
-        domains: Vec::new(),
-        keys: Vec::new(),
-        ci_keys: Vec::new(),
-        own: Vec::new(),
-        off: Vec::new(),
-        grants: Vec::new(),
-        own_redis: false,
-        storage: None,
-        created_by: "root".into(),
-        created_at: Timestamp::UNIX_EPOCH,
-        deleting: false,
-        live: None,
-    };
+    let project =
+        Project { uid: 20_000 + n, port: 8001 + u16::try_from(n).unwrap(), ..Project::plain(text) };
     close(registry, text, Change::Add(Box::new(project)));
 }
 

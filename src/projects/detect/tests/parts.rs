@@ -215,7 +215,7 @@ fn the_printed_manifest_of_any_tree_comes_to_the_same_recipe() {
         [build]\nsteps = [\"make 'a'\\nmake \\\"b\\\"\"]\ntimeout = 90\nmemory = \"1G\"\n\
         [deploy]\nstrategy = \"restart\"\nwatch = 0\ndrain = \"90s\"\nmigrate = false\n\
         [process.web]\ncommand = \"uvicorn main:app --port $PORT --x '$HOME a' \\\"b c\\\" %h\"\ndirectory = \"api\"\naliases = [\"my-shop-api\"]\n\
-        health = { path = \"/up?a=b\", status = 204, body = \"a \\\"b\\\" \\\\\" }\n\
+        health = { path = \"/up?a=b\", status = 204, body = \"a \\\"b\\\" \\\\\" }\nmetrics = \"/internal/metrics\"\n\
         [process.beat]\ncommand = \"celery beat\"\n\
         [process.tidy]\ncommand = \"/bin/sh -c 'a && b; echo $X'\"\nschedule = \"*/5 9-17 * * 1-5\"\n\
         [process.move]\ncommand = \"python3 x.py\"\nwhen = \"release\"\n\

@@ -1,10 +1,7 @@
 //! `allow` and `deny` of a route: who may come.
 
-// The type alone: nothing here talks to a network.
-use core::net::IpAddr;
-
-use super::super::reader::{Table, printable};
-use crate::error::Result;
+use super::super::reader::Table;
+use crate::{error::Result, names::Network};
 
 pub(in crate::projects::manifest) const MOST: usize = 50;
 
@@ -25,27 +22,7 @@ pub(super) fn read(table: &Table<'_>, key: &str) -> Result<Vec<String>> {
 }
 
 fn network(text: &str) -> Result<String, String> {
-    let refused = || format!("`{}` is no address and no network", printable(text));
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().map_err(|_| refused())?;
-    let Some(bits) = bits else { return Ok(address.to_string()) };
-    let plain = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
-    let bits: u32 = bits.parse().ok().filter(|_| plain).ok_or_else(refused)?;
-    let (number, width) = match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    };
-    if bits > width {
-        return Err(refused());
-    }
-    let beyond = width - bits;
-    if beyond > 0 && number.trailing_zeros() < beyond && number != 0 {
-        return Err(format!("`{}` is an address in a network of {bits} bits", printable(text)));
-    }
-    Ok(format!("{address}/{bits}"))
+    text.parse::<Network>().map(|network| network.to_string()).map_err(|error| error.message)
 }
 
 #[cfg(test)]
@@ -63,7 +40,7 @@ mod tests {
             ("::1", "::1"),
             ("10.1.2.3/32", "10.1.2.3/32"),
         ] {
-            assert_eq!(network(text).as_deref(), Ok(is));
+            assert_eq!(network(text).as_deref(), Ok(is), "{text}");
         }
         for text in [
             "",
