@@ -142,11 +142,15 @@ fn what_is_wrong_is_told_once_and_so_is_its_end() {
     is_up(vps);
     assert_eq!(look(vps), ["shop: log over", "shop: web over"]);
 
-    // Where no note can be made of what was told, it is not said again and again.
+    // Where no note can be made of what was told, it is not said again and again; and who comes to
+    // see what is wrong is not sent to mend the registry.
     vps.sh("set -e; cd /var/lib/hostkit; mkdir /root/kept; cp -a . /root/kept; mount -t tmpfs -o size=8m,mode=700 tmpfs /var/lib/hostkit; cp -a /root/kept/. /var/lib/hostkit; dd if=/dev/zero of=/var/lib/hostkit/full bs=4k status=none || true; systemctl stop hostkit-shop").succeeds();
     assert_eq!(look(vps), ["shop: web problem"]);
     assert_eq!(look(vps), [""; 0]);
     assert!(vps.exists("/run/hostkit/alerts.json"));
+    vps.hostkit("status shop").succeeds();
+    let told = vps.hostkit("provision wiki --no-db --no-redis").fails_with(8);
+    assert!(told.contains("is full") && told.contains("make room"), "{told}");
     vps.sh("umount /var/lib/hostkit; systemctl start hostkit-shop").succeeds();
     is_up(vps);
     assert_eq!(look(vps), ["shop: web over"]);

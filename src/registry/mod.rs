@@ -16,7 +16,7 @@ mod tls;
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 use rusqlite_migration::{M, Migrations};
 
 pub use alerts::Alert;
@@ -68,10 +68,10 @@ impl Registry {
             Ok(meta) if meta.len() == 0 => return Err(broken("it is empty")),
             Ok(_) => {}
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(|e| broken(&said(&e)))?;
-        let mut registry = Self { db };
-        registry.prepare()?;
+        let mut registry = match Self::connect(path) {
+            Err(error) if has_no_room(&error) => Self::frozen(path).ok_or_else(|| full(&error))?,
+            connected => connected.map_err(|e| broken(&said(&e)))?,
+        };
         let id: i32 = registry.pragma("application_id")?;
         if id != APPLICATION_ID {
             return Err(broken("it is a database of something else"));
@@ -87,11 +87,33 @@ impl Registry {
         Ok(registry)
     }
 
+    fn connect(path: &Path) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let registry = Self { db: Connection::open_with_flags(path, flags)? };
+        registry.prepare()?;
+        Ok(registry)
+    }
+
+    /// To be read as it stands: SQLite wants to write a little even to read, and a full disk is
+    /// when people most want to see what there is. Not where a log holds more than the file.
+    fn frozen(path: &Path) -> Option<Self> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
+            return None;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let address = format!("file:{}?immutable=1", path.display());
+        Connection::open_with_flags(address, flags).ok().map(|db| Self { db })
+    }
+
     /// Makes a new registry where there is none.
     pub fn create(path: &Path) -> Result<Self> {
         let db = Connection::open(path).map_err(|e| lost(&e))?;
         let mut registry = Self { db };
-        registry.prepare()?;
+        registry.prepare().map_err(|e| lost(&e))?;
         registry.db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|e| lost(&e))?;
         registry.migrate()?;
         Ok(registry)
@@ -112,8 +134,8 @@ impl Registry {
         Ok(())
     }
 
-    fn prepare(&mut self) -> Result<()> {
-        self.db.busy_timeout(Duration::from_secs(30)).map_err(|e| lost(&e))?;
+    fn prepare(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::from_secs(30))?;
         let set = |name: &str, value: &str| {
             self.db.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|e| {
                 if matches!(e, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(e) }
@@ -122,7 +144,7 @@ impl Registry {
         for (name, value) in
             [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")]
         {
-            set(name, value).map_err(|e| broken(&said(&e)))?;
+            set(name, value)?;
         }
         Ok(())
     }
@@ -163,17 +185,28 @@ fn broken(why: &str) -> Error {
         .hint("build it anew from what is on the server: `hostkit recover --from-host`")
 }
 
+/// SQLite can't put its own files beside the registry.
+fn has_no_room(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        matches!(error.code, ErrorCode::DiskFull | ErrorCode::CannotOpen)
+            || [ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_WRITE].contains(&error.extended_code)
+    })
+}
+
+fn full(error: &rusqlite::Error) -> Error {
+    Error::failed("could not write to the registry")
+        .caused_by(said(error))
+        .coded("disk_full")
+        .hint("make room below `/var/lib/hostkit` (`df -h`, `df -i`), then run the command again")
+}
+
 /// A statement that should have worked.
 fn lost(error: &rusqlite::Error) -> Error {
-    let failed = Error::failed("could not write to the registry").caused_by(said(error));
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => failed.coded("disk_full").hint(
-            "make room below `/var/lib/hostkit` (`df -h`, `df -i`), then run the command again",
-        ),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            broken(&said(error))
-        }
-        _ => failed,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => broken(&said(error)),
+        Some(ErrorCode::ReadOnly) => full(error),
+        _ if has_no_room(error) => full(error),
+        _ => Error::failed("could not write to the registry").caused_by(said(error)),
     }
 }
 

@@ -295,26 +295,38 @@ fn handle(child: &Child) -> io::Result<Option<OwnedFd>> {
     Ok(pid.map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty())).transpose()?)
 }
 
-/// So long at most, and by these turns of going and standing still.
-const HELD_BACK: Duration = Duration::from_secs(8);
-const TURNS: (i64, i64) = (2_000_000, 30_000_000);
+/// What it may work at most before it is let go, how much at once, and how many times as long it
+/// stands still for that. By what it works: on a busy machine it hardly does in a moment of ours.
+const HELD_BACK: (Duration, Duration) = (Duration::from_millis(700), Duration::from_secs(90));
+const WORK: Duration = Duration::from_millis(2);
+const STANDSTILL: u32 = 15;
 
 fn hold_back(child: &Child) -> io::Result<()> {
     let Some(process) = handle(child)? else { return Ok(()) };
+    let number = nix::unistd::Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    let clock = nix::time::clock_getcpuclockid(number)?;
     std::thread::spawn(move || {
-        let has_ended = |nanoseconds: i64| {
-            let time = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+        let has_ended = |after: Duration| {
+            let time = Timespec::try_from(after).ok();
             let mut end = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
-            rustix::event::poll(&mut end, Some(&time)).is_ok_and(|ended| ended > 0)
+            rustix::event::poll(&mut end, time.as_ref()).is_ok_and(|ended| ended > 0)
         };
         let signal = |signal| {
             let _ = rustix::process::pidfd_send_signal(&process, signal);
         };
-        let start = Instant::now();
-        while start.elapsed() < HELD_BACK && !has_ended(TURNS.0) {
+        let (start, mut rested) = (Instant::now(), Duration::ZERO);
+        while start.elapsed() < HELD_BACK.1 && !has_ended(WORK) {
+            let Ok(worked) = clock.now().map(Duration::from) else { return };
+            if worked > HELD_BACK.0 {
+                return;
+            }
+            if worked < rested + WORK {
+                continue;
+            }
             signal(Signal::STOP);
-            has_ended(TURNS.1);
+            has_ended(worked.saturating_sub(rested) * STANDSTILL);
             signal(Signal::CONT);
+            rested = worked;
         }
     });
     Ok(())
