@@ -105,6 +105,30 @@ fn what_is_wrong_is_told_once_and_so_is_its_end() {
     vps.sh("systemctl start nginx").succeeds();
     assert_eq!(look(vps), ["nginx over"]);
 
+    // Work that is planned wakes nobody, but for what comes besides, and what is left of it.
+    let text = vps.hostkit("alert mute shop --for 2h").succeeds();
+    assert!(text.starts_with("shop is muted until "), "{text}");
+    vps.sh("systemctl stop hostkit-shop nginx").succeeds();
+    assert_eq!(look(vps), ["nginx problem"]);
+    let listed = vps.hostkit("alert list").succeeds();
+    assert!(listed.contains("shop: web: stopped") && listed.contains(&text), "{listed}");
+    vps.hostkit("alert unmute shop").succeeds();
+    assert_eq!(look(vps), ["shop: web problem"]);
+    vps.hostkit("alert mute --for 3s").succeeds();
+    vps.sh("systemctl start nginx hostkit-shop").succeeds();
+    is_up(vps);
+    vps.hostkit("alert mute --for 1h").succeeds();
+    assert_eq!(look(vps), [""; 0]);
+    vps.hostkit("alert mute --for 1s").succeeds();
+    vps.sh("sleep 1.1").succeeds();
+    assert_eq!(look(vps), ["nginx over", "shop: web over"]);
+    let text = vps.hostkit("alert unmute shop").succeeds();
+    assert_eq!(text, "shop was not muted\n");
+    vps.hostkit("alert mute shpo").fails_with(3);
+    vps.hostkit("alert mute --for 31d").fails_with(2);
+    vps.hostkit("alert mute --for 0s").fails_with(2);
+    assert_eq!(vps.sh_as("shop", "hostkit alert mute").code, 5);
+
     // It runs, and does no work.
     vps.sh("systemctl kill --signal=STOP hostkit-shop").succeeds();
     assert_eq!(look(vps), ["shop: answers problem"]);

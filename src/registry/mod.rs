@@ -6,6 +6,7 @@ mod backups;
 mod checkpoints;
 mod events;
 mod git;
+mod mutes;
 mod operations;
 mod processes;
 mod projects;
@@ -25,6 +26,7 @@ pub use backups::{Backup, BackupKind, BackupOrigin, BackupState};
 pub use checkpoints::{Checkpoint, CheckpointKind};
 pub use events::Event;
 pub use git::GitSource;
+pub use mutes::Mute;
 pub use operations::{Change, NewOperation, Of, Operation, Outcome, StoredStep, Way};
 pub use projects::Project;
 pub use releases::{Deploy, DeployLimits, Live, NewDeploy, Release, ReleaseState};
@@ -54,6 +56,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/013-mysql.sql")),
     M::up(include_str!("migrations/014-tls.sql")),
     M::up(include_str!("migrations/015-alerts.sql")),
+    M::up(include_str!("migrations/016-mutes.sql")),
 ];
 
 pub struct Registry {

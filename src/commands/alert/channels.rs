@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{TIMER, memory};
+use super::{TIMER, memory, mute};
 use crate::{
     commands::{Context, secrets},
     error::{Error, Result},
     projects::alerts::{self, Channel, ChannelKind, Channels},
-    registry::Alert,
+    registry::{Alert, Mute},
     sys::{Owner, https, signals::Changing, system},
     ui::{Column, Paint, Table, ago},
 };
@@ -77,6 +78,8 @@ struct Shown<'a> {
 struct Listed<'a> {
     channels: Vec<Shown<'a>>,
     problems: Vec<Alert>,
+    /// Of what nobody is told for now.
+    muted: Vec<Mute>,
 }
 
 #[derive(Serialize)]
@@ -204,7 +207,8 @@ pub(super) fn list(_: &ListArgs, cx: &mut Context) -> Result<()> {
         kind: channel.kind,
         url: channel.url.to_string(),
     });
-    let listed = Listed { channels: shown.collect(), problems };
+    let muted = cx.registry()?.mutes(Timestamp::now())?;
+    let listed = Listed { channels: shown.collect(), problems, muted };
     let text = render(&listed, Paint::of(&std::io::stdout()));
     cx.ui.result("alert list", None, &listed, &text);
     Ok(())
@@ -229,6 +233,12 @@ fn render(listed: &Listed<'_>, paint: Paint) -> String {
         text.push_str(&format!("\n{} {key}: {what} ({since})", paint.cross()));
     }
     if !listed.problems.is_empty() {
+        text.push('\n');
+    }
+    for muted in &listed.muted {
+        text.push_str(&format!("\n{}", mute::line(muted)));
+    }
+    if !listed.muted.is_empty() {
         text.push('\n');
     }
     text

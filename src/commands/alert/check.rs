@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::{
     channels::{read, send},
     look::look,
-    memory,
+    memory, mute,
 };
 use crate::{
     commands::Context,
     config::Wait,
     error::{Error, Result},
     projects::alerts::{self, Channels, Problem},
-    registry::Alert,
+    registry::{Alert, Mute},
     sys::lock,
 };
 
@@ -35,6 +35,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Checked {
     problems: Vec<Problem>,
+    /// Of what nobody is told for now.
+    muted: Vec<Mute>,
     /// Who was told of how much.
     told: Vec<(String, usize)>,
 }
@@ -48,13 +50,15 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<()> {
     }
     let now = Timestamp::now();
     let problems = look(cx, now);
-    let mut checked = Checked { problems, told: Vec::new() };
+    // Better told once too often than not at all.
+    let muted = cx.registry().and_then(|registry| registry.mutes(now)).unwrap_or_default();
+    let mut checked = Checked { problems, muted, told: Vec::new() };
     let mut failed = None;
     if !args.dry_run {
         let known = memory::known(cx)?;
         let names: BTreeSet<&str> = channels.keys().map(String::as_str).collect();
         let mut all = alerts::settle(known.clone(), &checked.problems, &names, now);
-        (checked.told, failed) = tell(cx, &channels, &mut all, now);
+        (checked.told, failed) = tell(cx, &channels, &mut all, &checked.muted, now);
         all.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
         if all != known {
             memory::keep(cx, &all)?;
@@ -70,14 +74,17 @@ fn tell(
     cx: &mut Context,
     channels: &Channels,
     all: &mut [Alert],
+    muted: &[Mute],
     now: Timestamp,
 ) -> (Vec<(String, usize)>, Option<Error>) {
     let span = |wait: Wait| SignedDuration::try_from(wait.0).unwrap_or(SignedDuration::MAX);
     let times = (span(cx.config.alerts.after), span(cx.config.alerts.again));
+    let is_news = |alert: &Alert, channel: &str| {
+        !mute::covers(muted, &alert.key) && alerts::is_news(alert, channel, now, times)
+    };
     let (mut heard, mut failed) = (Vec::new(), None);
     for (name, channel) in channels {
-        let news: Vec<&Alert> =
-            all.iter().filter(|alert| alerts::is_news(alert, name, now, times)).collect();
+        let news: Vec<&Alert> = all.iter().filter(|alert| is_news(alert, name)).collect();
         if news.is_empty() {
             continue;
         }
@@ -90,7 +97,7 @@ fn tell(
             continue;
         }
         heard.push((name.clone(), count));
-        for alert in all.iter_mut().filter(|alert| alerts::is_news(alert, name, now, times)) {
+        for alert in all.iter_mut().filter(|alert| is_news(alert, name)) {
             alerts::told(alert, name, now);
         }
     }
@@ -107,6 +114,9 @@ fn render(checked: &Checked, is_quiet: bool) -> String {
     }
     if checked.problems.is_empty() {
         text.push_str("nothing is wrong\n");
+    }
+    for muted in &checked.muted {
+        text.push_str(&format!("{}\n", mute::line(muted)));
     }
     for (name, count) in &checked.told {
         text.push_str(&format!("told {name}: {count}\n"));

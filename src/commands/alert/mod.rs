@@ -4,6 +4,7 @@ mod channels;
 mod check;
 mod look;
 mod memory;
+mod mute;
 
 use std::path::Path;
 
@@ -18,8 +19,10 @@ pub enum Command {
     Add(channels::AddArgs),
     Check(check::Args),
     List(channels::ListArgs),
+    Mute(mute::MuteArgs),
     Remove(channels::RemoveArgs),
     Test(channels::TestArgs),
+    Unmute(mute::UnmuteArgs),
 }
 
 /// Looks every minute, where there is anybody to be told.
@@ -54,8 +57,10 @@ impl Command {
             Self::Add(_) => ("alert add", None),
             Self::Check(_) => ("alert check", None),
             Self::List(_) => ("alert list", None),
+            Self::Mute(args) => ("alert mute", args.project.as_deref()),
             Self::Remove(_) => ("alert remove", None),
             Self::Test(_) => ("alert test", None),
+            Self::Unmute(args) => ("alert unmute", args.project.as_deref()),
         }
     }
 
@@ -64,8 +69,10 @@ impl Command {
             Self::Add(args) => channels::add(args, cx),
             Self::Check(args) => check::run(args, cx),
             Self::List(args) => channels::list(args, cx),
+            Self::Mute(args) => mute::mute(args, cx),
             Self::Remove(args) => channels::remove(args, cx),
             Self::Test(args) => channels::test(args, cx),
+            Self::Unmute(args) => mute::unmute(args, cx),
         }
     }
 }
