@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     backup::{create, deploy, list, sums, with_data},
-    vps::{Shop, Vps},
+    vps::{Shop, Vps, until},
 };
 
 /// What the repository holds, by restic's own word.
@@ -53,10 +53,13 @@ fn a_backup_that_fails_is_loud_and_spares_the_good_ones() {
     assert_eq!(told["backup"], good.as_str());
 
     // A table that nobody lets go, a role that may not log in, a database that is gone.
-    vps.sh("(runuser -u postgres -- psql my_shop_db -c 'BEGIN; LOCK TABLE goods IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)' > /dev/null 2>&1 &) ; sleep 1").succeeds();
+    let held = "SELECT 1 FROM pg_locks WHERE mode = \\$\\$AccessExclusiveLock\\$\\$ AND granted AND relation = \\$\\$goods\\$\\$::regclass";
+    let held =
+        until(&format!("runuser -u postgres -- psql -qtA my_shop_db -c \"{held}\" | grep -q 1"));
+    vps.sh(&format!("(runuser -u postgres -- psql my_shop_db -c 'BEGIN; LOCK TABLE goods IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)' > /dev/null 2>&1 &); {held}")).succeeds();
     let start = Instant::now();
     vps.hostkit("backup create my-shop --type db").fails_with(1);
-    assert!(start.elapsed() < Duration::from_secs(40));
+    assert!(start.elapsed() < Duration::from_mins(3));
     vps.sh("runuser -u postgres -- psql -qc \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()\" > /dev/null").succeeds();
     vps.sh("systemctl stop redis-server").succeeds();
     vps.hostkit("backup create my-shop").fails_with(8);
@@ -169,7 +172,8 @@ fn who_died_is_no_obstacle_and_two_take_turns() {
     let vps = &shop.vps;
     create(vps, "my-shop");
     // A lock of restic's own whose holder is dead, and one of ours.
-    vps.sh("(HOME=/root restic -r /srv/backups/hostkit/restic --password-file /etc/hostkit/backup.key backup --stdin --stdin-filename x < <(sleep 100) > /dev/null 2>&1 & echo $! > /root/pid); sleep 2; kill -9 $(cat /root/pid); ls /srv/backups/hostkit/restic/locks | wc -l").succeeds();
+    let locked = until("ls /srv/backups/hostkit/restic/locks | grep -q .");
+    vps.sh(&format!("HOME=/root restic -r /srv/backups/hostkit/restic --password-file /etc/hostkit/backup.key backup --stdin --stdin-filename x < <(sleep 100) > /root/said 2>&1 & {locked}; code=$?; kill -9 %1; cat /root/said; exit $code")).succeeds();
     create(vps, "my-shop");
     // Killed at each of its changes: the next one goes on, and what was begun is no backup.
     let mut n = 0;
@@ -196,7 +200,8 @@ fn who_died_is_no_obstacle_and_two_take_turns() {
     // Two at once: one after the other, or a clear word.
     let second = vps.sh("hostkit backup create my-shop --quiet & hostkit backup create my-shop --quiet; a=$?; wait $!; echo $a $?");
     assert!(second.stdout.ends_with("0 0\n"), "{second}");
-    let refused = vps.sh("hostkit backup create my-shop --quiet & sleep 0.7; hostkit backup create my-shop --no-wait; a=$?; wait; exit $a");
+    let held = until("! flock -n /run/hostkit/locks/.backups true");
+    let refused = vps.sh(&format!("hostkit backup create my-shop --quiet & {held}; hostkit backup create my-shop --no-wait; a=$?; wait; exit $a"));
     assert_eq!(refused.code, 7, "{refused}");
     vps.hostkit("backup drill my-shop").succeeds();
 }

@@ -1,6 +1,6 @@
 //! `hostkit doctor`: every invariant has a check, every check says what mends it.
 
-use crate::vps::Vps;
+use crate::vps::{Vps, listened};
 
 #[test]
 fn each_thing_that_is_wrong_is_named_and_mended_by_what_is_said() {
@@ -101,7 +101,7 @@ fn each_thing_that_is_wrong_is_named_and_mended_by_what_is_said() {
             "hostkit repair shop",
         ),
         (
-            "rm /etc/nginx/sites-enabled/hostkit-shop; systemctl reload nginx; sleep 0.3".into(),
+            "rm /etc/nginx/sites-enabled/hostkit-shop; systemctl restart nginx".into(),
             "shop: site answers",
             "answer",
             "hostkit repair shop",
@@ -144,7 +144,9 @@ fn each_thing_that_is_wrong_is_named_and_mended_by_what_is_said() {
 fn somebody_on_a_projects_port_is_found() {
     let vps = Vps::ready();
     vps.hostkit("provision shop").succeeds();
-    vps.sh("useradd -m squatter; runuser -u squatter -- python3 -m http.server --bind 127.0.0.1 14001 > /dev/null 2>&1 & sleep 1").succeeds();
+    let squat =
+        "useradd -m squatter; runuser -u squatter -- python3 -m http.server --bind 127.0.0.1 14001";
+    vps.sh(&format!("({squat}) > /dev/null 2>&1 & {}", listened(14001))).succeeds();
     let doctor = vps.hostkit("doctor");
     assert!(doctor.stdout.contains("listens on port 14001"), "{doctor}");
     assert_eq!(doctor.code, 1);

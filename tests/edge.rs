@@ -1,6 +1,6 @@
 //! What a project is for, the port that it asks for, and who is believed to be its visitor.
 
-use crate::vps::{BASE_DOMAIN, Load, Shop, Vps};
+use crate::vps::{BASE_DOMAIN, Load, Shop, Vps, listened};
 
 /// Tells what its processes see.
 const TELLS: &str = "body = ' '.join(f'{key}={os.environ.get(key)}' for key in \
@@ -123,7 +123,8 @@ fn an_environment_that_does_not_come_up_leaves_the_old_one() {
 #[test]
 fn a_port_that_is_asked_for_is_had_or_refused() {
     let vps = Vps::unlimited();
-    vps.sh("(python3 -m http.server 14300 --bind 127.0.0.1 >/dev/null 2>&1 &); sleep 1").succeeds();
+    let squat = "(python3 -m http.server 14300 --bind 127.0.0.1 >/dev/null 2>&1 &)";
+    vps.sh(&format!("{squat}; {}", listened(14300))).succeeds();
     let none = "--no-db --no-redis";
     let port =
         |name: &str| vps.hostkit(&format!("project info {name} --json")).data()["port"].clone();

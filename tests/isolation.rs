@@ -455,7 +455,7 @@ const HOLES: &[Hole] = &[
     Hole {
         defence: "what a client claims of itself is dropped",
         family: "network",
-        away: "sed -i 's/X-Forwarded-For $remote_addr/X-Forwarded-For $proxy_add_x_forwarded_for/' /etc/nginx/sites-available/hostkit-bob; systemctl reload nginx; sleep 0.3",
+        away: "sed -i 's/X-Forwarded-For $remote_addr/X-Forwarded-For $proxy_add_x_forwarded_for/' /etc/nginx/sites-available/hostkit-bob; systemctl restart nginx",
         through: &["forge X-Forwarded-For through nginx"],
         back: "hostkit repair bob",
     },
@@ -516,7 +516,7 @@ const HOLES: &[Hole] = &[
     Hole {
         defence: "access rules of PostgreSQL",
         family: "postgres",
-        away: "sed -i '1i local all all trust' /etc/postgresql/15/main/pg_hba.conf; systemctl reload postgresql; sleep 0.3",
+        away: "sed -i '1i local all all trust' /etc/postgresql/15/main/pg_hba.conf; systemctl reload postgresql; sleep 2",
         through: &[
             "connect to `postgres` by the socket",
             "connect to the neighbour's role by the socket",

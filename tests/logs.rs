@@ -1,6 +1,6 @@
 //! What a project said, what the web server noted of it, and how the project is.
 
-use crate::vps::{BASE_DOMAIN, Vps, app};
+use crate::vps::{BASE_DOMAIN, Vps, app, until};
 
 const SERVER: &str = r#"
 import http.server, os
@@ -43,9 +43,11 @@ fn a_project_shows_what_it_said_and_what_nginx_noted() {
     }
     vps.hostkit("log nothing --nginx").fails_with(3);
     vps.hostkit("log shop queue --nginx").fails_with(2);
-    let follow = "timeout 3 hostkit log shop --nginx --follow";
-    let seen = vps.sh(&format!("({follow} & sleep 1; curl -s -o /dev/null -H 'Host: shop.{BASE_DOMAIN}' http://127.0.0.1/later; wait)"));
-    assert!(seen.stdout.contains("GET /later"), "{seen}");
+    let follow = "timeout 60 hostkit log shop --nginx --follow > /root/followed";
+    let visit =
+        format!("curl -s -o /dev/null -H \"Host: shop.{BASE_DOMAIN}\" http://127.0.0.1/later");
+    let seen = until(&format!("{visit}; grep -q \"GET /later\" /root/followed"));
+    vps.sh(&format!("{follow} & {seen}; code=$?; kill %1; exit $code")).succeeds();
 }
 
 /// Healthy until a file says otherwise.

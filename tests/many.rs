@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Stdio};
 
-use crate::vps::Vps;
+use crate::vps::{Vps, until};
 
 fn all_at_once(vps: &Vps, lines: &[String]) -> Vec<(i32, String)> {
     let children: Vec<_> = lines
@@ -104,7 +104,8 @@ fn opposite_commands_at_once_end_whole_or_gone() {
 fn a_locked_project_names_who_holds_it_and_frees_itself_when_that_dies() {
     let vps = Vps::ready();
     vps.hostkit("provision shop").succeeds();
-    vps.sh("mkdir -p /run/hostkit/locks; printf 'hostkit deploy shop (pid 4242)' > /run/hostkit/locks/shop; nohup flock /run/hostkit/locks/shop sleep 600 > /dev/null 2>&1 & sleep 0.5").succeeds();
+    let held = until("! flock -n /run/hostkit/locks/shop true");
+    vps.sh(&format!("mkdir -p /run/hostkit/locks; printf 'hostkit deploy shop (pid 4242)' > /run/hostkit/locks/shop; nohup flock /run/hostkit/locks/shop sleep 600 > /dev/null 2>&1 & {held}")).succeeds();
     let waited = vps.hostkit("repair shop --wait 1s");
     assert!(
         waited.stderr.contains("note: waiting for `hostkit deploy shop (pid 4242)`"),

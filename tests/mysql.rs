@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::{
     backup_elsewhere::vault,
     php,
-    vps::{BASE_DOMAIN, Load, Snapshot, Vps},
+    vps::{BASE_DOMAIN, Load, Snapshot, Vps, listened},
 };
 
 /// A server with MariaDB, set up by hostkit itself, and PHP.
@@ -242,9 +242,12 @@ fn a_neighbour_gets_nowhere() {
 
     // Nobody can stand in for it.
     vps.sh("systemctl stop mariadb").succeeds();
-    let squat = "runuser -u my-shop -- timeout 4 python3 -m http.server 3306 --bind 127.0.0.1 >/dev/null 2>&1 & sleep 1; \
-                 runuser -u myxshop -- curl -s -m 2 -o /dev/null -w '%{http_code}' http://127.0.0.1:3306/; wait";
-    assert_eq!(vps.sh(squat).stdout, "000", "another user answers in its place");
+    let squat = format!(
+        "runuser -u my-shop -- timeout 6 python3 -m http.server 3306 --bind 127.0.0.1 >/dev/null 2>&1 & {}; \
+         runuser -u myxshop -- curl -s -m 2 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:3306/; wait",
+        listened(3306)
+    );
+    assert_eq!(vps.sh(&squat).stdout, "000", "another user answers in its place");
     let error = vps.hostkit("provision other --no-db --no-redis --with-mysql").fails_with(8);
     assert!(error.contains("systemctl start mariadb"), "{error}");
     vps.hostkit("doctor --fix").succeeds();

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::vps::{Load, MANIFEST, Ran, Snapshot, Vps, app};
+use crate::vps::{Load, MANIFEST, Ran, Snapshot, Vps, app, listened};
 
 /// The client, and s3cmd as another one.
 const CLIENT: &str = "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
@@ -200,9 +200,12 @@ fn nobody_else_gets_to_garage(server: &Server) {
     let outside = format!("curl -s -m 3 http://{}:3900/", vps.address());
     assert_ne!(vps.sh(&outside).code, 0, "it listens on loopback alone");
     vps.sh("systemctl stop hostkit.garage").succeeds();
-    let squat = "runuser -u shop -- timeout 4 python3 -m http.server 3900 --bind 127.0.0.1 >/dev/null 2>&1 & sleep 1; \
-                 runuser -u wiki -- curl -s -m 2 -o /dev/null -w '%{http_code}' http://127.0.0.1:3900/; wait";
-    assert_eq!(vps.sh(squat).stdout, "000", "another user answers in its place");
+    let squat = format!(
+        "runuser -u shop -- timeout 6 python3 -m http.server 3900 --bind 127.0.0.1 >/dev/null 2>&1 & {}; \
+         runuser -u wiki -- curl -s -m 2 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:3900/; wait",
+        listened(3900)
+    );
+    assert_eq!(vps.sh(&squat).stdout, "000", "another user answers in its place");
     vps.sh("systemctl start hostkit.garage").succeeds();
     server.wait();
 }
@@ -646,9 +649,12 @@ fn setup_takes_only_a_garage_and_init_takes_it_back() {
     }
     vps.hostkit("storage setup --garage /root/nothing").fails_with(1);
     vps.hostkit("storage setup --garage installed").fails_with(8);
-    let taken = "python3 -m http.server 3902 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! > /root/pid; sleep 1; \
-                 hostkit storage setup --garage /root/garage; code=$?; kill $(cat /root/pid); rm /root/pid; exit $code";
-    assert_eq!(vps.sh(taken).code, 4);
+    let taken = format!(
+        "python3 -m http.server 3902 --bind 127.0.0.1 >/dev/null 2>&1 & {}; \
+         hostkit storage setup --garage /root/garage; code=$?; kill %1; exit $code",
+        listened(3902)
+    );
+    assert_eq!(vps.sh(&taken).code, 4);
     let preview = vps.hostkit(&format!("storage setup --garage {PROGRAM} --dry-run")).succeeds();
     assert!(
         preview.contains("user hostkit-garage") && preview.contains("garage.token"),

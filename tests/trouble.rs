@@ -1,6 +1,6 @@
 //! Services that are down, disks that are full, and what others have broken.
 
-use crate::vps::{Snapshot, Vps};
+use crate::vps::{Snapshot, Vps, listened};
 
 fn unchanged(vps: &Vps, before: &Snapshot, when: &str) {
     before.assert_same(&vps.snapshot(), when);
@@ -148,7 +148,10 @@ fn what_others_answer_for_is_not_taken_from_them() {
 #[test]
 fn a_port_where_something_listens_is_passed_over() {
     let vps = Vps::ready();
-    vps.sh("nohup python3 -m http.server --bind 127.0.0.1 8001 > /dev/null 2>&1 & nohup python3 -m http.server --bind 127.0.0.1 9003 > /dev/null 2>&1 & sleep 1").succeeds();
+    for port in [8001, 9003] {
+        let squat = format!("python3 -m http.server --bind 127.0.0.1 {port} > /dev/null 2>&1");
+        vps.sh(&format!("nohup {squat} & {}", listened(port))).succeeds();
+    }
     assert_eq!(vps.hostkit("provision one --json").data()["port"], 8002);
     assert_eq!(vps.hostkit("provision two --json").data()["port"], 8004);
     // A database with somebody's keys is passed over too.

@@ -1,7 +1,7 @@
 //! Secrets that lie sealed: who gets them, who doesn't, and what becomes of them when a release,
 //! the key or the registry goes another way.
 
-use crate::vps::{BASE_DOMAIN, Load, Ran, Shop, Vps};
+use crate::vps::{BASE_DOMAIN, Load, Ran, Shop, Vps, until};
 
 /// Answers with what it was given: TOKEN, the file CERT, and whether CERT is a variable.
 const HANDLE: &str = "path = os.environ.get('CREDENTIALS_DIRECTORY', '/none') + '/CERT'\n\
@@ -531,7 +531,8 @@ fn what_is_required_stops_a_deploy_and_who_may_do_what() {
     assert_eq!((&last["actor"], &last["what"]), (&"shop".into(), &"secrets set".into()), "{audit}");
     assert!(last["release"].is_string() && last["version"].is_number(), "{last}");
     // Typed at a terminal it is not seen; `script` gives it one.
-    let typed = shop.sh("(sleep 2; printf 'tx\\177yped-in\\n'; sleep 1) | script -qec 'hostkit secrets set shop TOKEN' /dev/null").succeeds();
+    let asked = until("grep -q \"TOKEN: \" /root/typed");
+    let typed = shop.sh(&format!("({asked}; sleep 0.5; printf 'tx\\177yped-in\\n'; sleep 1) | script -qefc 'hostkit secrets set shop TOKEN' /root/typed")).succeeds();
     assert!(typed.contains("TOKEN: ") && !typed.contains("yped-in"), "{typed}");
     assert_eq!(show(&shop, "TOKEN"), "typed-in");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::vps::{BASE_DOMAIN, Load, Shop, Vps};
+use crate::vps::{BASE_DOMAIN, Load, Shop, Vps, until};
 
 /// A server with a project `shop` that something is deployed to.
 pub fn shop(more: &str) -> Shop {
@@ -86,7 +86,11 @@ fn processes_are_started_stopped_and_read_one_by_one() {
     assert!(lines.as_array().unwrap().iter().any(|l| l["line"] == "asked /"), "{lines}");
     vps.hostkit("service logs shop -f --json").fails_with(2);
     let text = vps
-        .sh("(sleep 1; hostkit service restart shop queue) > /dev/null & timeout -s INT 5 hostkit service logs shop queue -n 0 -f; wait")
+        .sh(&format!(
+            "timeout 60 hostkit service logs shop queue -n 0 -f > /root/told & sleep 2; \
+             hostkit service restart shop queue > /dev/null; {}; sleep 0.5; kill %1; wait; cat /root/told",
+            until("test -s /root/told")
+        ))
         .succeeds();
     assert_eq!(text, "queue is up\n");
     // Its own user sees, reads and restarts, and stops nothing.

@@ -1,5 +1,5 @@
 """Prints a server's state, a line a thing: files, accounts, databases, Redis, wall, units, ports."""
-import hashlib, os, re, socket, sqlite3, stat, subprocess
+import hashlib, json, os, re, socket, sqlite3, stat, subprocess, time
 
 ROOTS = ["/etc", "/home", "/srv", "/root", "/opt", "/usr/bin", "/usr/local", "/usr/share/hostkit", "/var", "/run", "/tmp", "/dev/shm"]
 # What moves by itself, or belongs to services that are asked in their own words below. The copies
@@ -14,8 +14,34 @@ MOVING = re.compile(
 # of its own (its users are listed below, from the file too).
 GROWING = re.compile(r"^/var/log/(nginx/(access|error)\.log|lastlog|faillog)|^/etc/redis/hostkit\.acl$|^/etc/hostkit/uid-floor$")
 
+# What files hashed to when they were looked at before: one that has not been touched since is not
+# read again, unless that was so shortly before that a clock's tick might hide a change.
+HASHES = "/var/cache/look.json"
+
+
+def hashed(path, s, known):
+    touched = [s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns]
+    if known.get(path, [None])[:-1] == touched:
+        return known[path][-1]
+    with open(path, "rb") as f:
+        what = hashlib.sha256(f.read()).hexdigest()[:16]
+    if time.time_ns() - s.st_ctime_ns > 10**9:
+        known[path] = touched + [what]
+    return what
+
 
 def files():
+    try:
+        known = json.load(open(HASHES))
+    except (OSError, ValueError):
+        known = {}
+    tree(known)
+    with open(HASHES + ".new", "w") as f:
+        json.dump(known, f)
+    os.rename(HASHES + ".new", HASHES)
+
+
+def tree(known):
     for root in ROOTS:
         stack = [root]
         while stack:
@@ -32,8 +58,7 @@ def files():
                 what = "-> " + os.readlink(path)
             elif kind == stat.S_IFREG and not GROWING.match(path):
                 try:
-                    with open(path, "rb") as f:
-                        what = hashlib.sha256(f.read()).hexdigest()[:16]
+                    what = hashed(path, s, known)
                 except OSError as e:
                     what = str(e)
             elif kind == stat.S_IFDIR:

@@ -27,6 +27,21 @@ pub use snapshot::Snapshot;
 /// Projects on a server that is ready answer below this domain.
 pub const BASE_DOMAIN: &str = "apps.test";
 
+/// How many points lie from one that is walked to the next. 1 walks them all: `HOSTKIT_CHAOS=1`.
+pub fn stride(usual: usize) -> usize {
+    std::env::var("HOSTKIT_CHAOS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+/// Words for a shell that wait until a command without single quotes succeeds, for a minute at most.
+pub fn until(succeeds: &str) -> String {
+    format!("timeout 60 bash -c 'until {succeeds}; do sleep 0.05; done'")
+}
+
+/// Words for a shell that wait until somebody listens there.
+pub fn listened(port: u16) -> String {
+    until(&format!("ss -ltnH | grep -q \":{port} \""))
+}
+
 /// The program under test, as cargo built it.
 const HOSTKIT: &str = env!("CARGO_BIN_EXE_hostkit");
 
@@ -269,7 +284,7 @@ impl Vps {
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within 30 s");
+            assert!(start.elapsed() < Duration::from_mins(1), "{what}: not within a minute");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
