@@ -20,8 +20,9 @@ impl Patience {
         let last = Arc::clone(&heard);
         let start = Instant::now();
         std::thread::spawn(move || {
-            // Gone when it is heard no more.
-            while let Some(at) = *lock(&last) {
+            loop {
+                // Gone when it is heard no more; and nobody who says so waits while this sleeps.
+                let Some(at) = *lock(&last) else { return };
                 if at.elapsed() > idle || start.elapsed() > whole {
                     let _ = writeln!(std::io::stderr(), "error: {message}");
                     std::process::exit(i32::from(Kind::Usage.exit_code()));
