@@ -59,7 +59,7 @@ fn a_backup_that_fails_is_loud_and_spares_the_good_ones() {
     vps.sh(&format!("(runuser -u postgres -- psql my_shop_db -c 'BEGIN; LOCK TABLE goods IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)' > /dev/null 2>&1 &); {held}")).succeeds();
     let start = Instant::now();
     vps.hostkit("backup create my-shop --type db").fails_with(1);
-    assert!(start.elapsed() < Duration::from_mins(3));
+    assert!(start.elapsed() < Duration::from_secs(40));
     vps.sh("runuser -u postgres -- psql -qc \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()\" > /dev/null").succeeds();
     vps.sh("systemctl stop redis-server").succeeds();
     vps.hostkit("backup create my-shop").fails_with(8);

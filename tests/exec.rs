@@ -20,7 +20,7 @@ fn assert_nothing_left(vps: &Vps, mark: &str) {
         if left.is_empty() {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(40), "{mark}: {left}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{mark}: {left}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

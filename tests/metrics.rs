@@ -230,7 +230,7 @@ fn follows_what_is_live(vps: &Vps, file: &str, visit: &impl Fn() -> String) {
     let start = Instant::now();
     deploy(vps, "shop", "two");
     // It stays connected, and is not waited for as a visitor would be.
-    assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     vps.wait_until("the other page", |vps| target(vps, "shop") == "/internal/figures up");
     assert_eq!(visit(), "two");
     vps.wait_until("another count", |vps| value(vps, "shop", "seen_total") == "1");

@@ -280,14 +280,15 @@ fn an_authority_that_wants_to_be_left_alone_is() {
     assert_eq!(vps.hostkit("ssl renew --all").succeeds(), "renewed: shop\n");
 }
 
-/// Visitors by HTTPS, until they are sent home. By HTTP/2 one request a connection: as one worker
-/// says that it ends, a browser asks the next one again, and Debian's curl (7.88) gives up with 16.
+/// Visitors by HTTPS, two requests a connection, until they are sent home. Where a worker of nginx
+/// ends between the two, Debian's curl (7.88) says so with 16 where others just ask again by HTTP/2:
+/// that has to be answered at once.
 const VISITORS: &str = "rm -f /tmp/stop /tmp/bad /tmp/came; for n in 1 2 3; do (
+    visit() { curl -sf -m 10 -o /dev/null --cacert /root/ca/root.pem --resolve shop.apps.test:443:127.0.0.1 \"$@\"; }
+    all='https://shop.apps.test/ -o /dev/null https://shop.apps.test/index.html'
     while [ ! -e /tmp/stop ]; do
-        for how in '--http1.1 https://shop.apps.test/' '--http2'; do
-            curl -sf -m 10 -o /dev/null -o /dev/null --cacert /root/ca/root.pem --resolve shop.apps.test:443:127.0.0.1 \
-                https://shop.apps.test/index.html $how || echo $how $? >> /tmp/bad
-        done
+        visit --http1.1 $all || echo 1.1: $? >> /tmp/bad
+        visit --http2 $all || { code=$?; [ $code = 16 ] && visit --http2 $all; } || echo 2: $code >> /tmp/bad
         echo >> /tmp/came
     done) > /dev/null 2>&1 & done";
 

@@ -16,7 +16,7 @@ use super::house::{DOMAIN, House, PASSWORD};
 use crate::vps::wire::{Request, Wire};
 
 /// Longest silence that anybody puts up with.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -231,8 +231,7 @@ impl Person {
         let page = page.as_str().unwrap_or_default();
         let script = page.split('"').find(|part| part.starts_with("/assets/"));
         script.ok_or_else(|| format!("that is not the page: {page:.200}"))?;
-        // They leave the machine to the builds, which take longer else than anything that is tested.
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(100));
         Ok(())
     }
 
@@ -294,7 +293,7 @@ impl Person {
                 Ok(mut wire) => {
                     self.note(|tally| tally.closed += usize::from(!is_first));
                     while !self.is_over() && self.is_answered(&mut wire) {
-                        std::thread::sleep(Duration::from_millis(150));
+                        std::thread::sleep(Duration::from_millis(50));
                     }
                 }
                 Err(why) => self.fails(&format!("websocket: {why}")),

@@ -27,11 +27,6 @@ pub use snapshot::Snapshot;
 /// Projects on a server that is ready answer below this domain.
 pub const BASE_DOMAIN: &str = "apps.test";
 
-/// How many points lie from one that is walked to the next. 1 walks them all: `HOSTKIT_CHAOS=1`.
-pub fn stride(usual: usize) -> usize {
-    std::env::var("HOSTKIT_CHAOS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
-}
-
 /// Words for a shell that wait until a command without single quotes succeeds, for a minute at most.
 pub fn until(succeeds: &str) -> String {
     format!("timeout 60 bash -c 'until {succeeds}; do sleep 0.05; done'")
@@ -284,7 +279,7 @@ impl Vps {
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < Duration::from_mins(1), "{what}: not within a minute");
+            assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within 30 s");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
